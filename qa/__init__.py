@@ -1,0 +1,1 @@
+"""What an organisation does with transcripts and rules: the night, the store, the scorecards."""
