@@ -65,7 +65,9 @@ def _extension_without_library() -> ModuleType:
 
     def missing(function: Any) -> Any:
         def call(*_: Any, **__: Any) -> Any:
-            raise RuntimeError(f"torchaudio.{function.__name__} needs torchaudio's compiled part, which does not fit this torch")
+            raise RuntimeError(
+                f"torchaudio.{function.__name__} needs torchaudio's compiled part, which does not fit this torch"
+            )
 
         return call
 
