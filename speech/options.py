@@ -25,10 +25,14 @@ class SpeechOptions:
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     compute_type: str = "auto"  # auto: int8 on CPU, float16 or int8_float16 on CUDA
     cpu_threads: int = 0  # 0: all cores
-    language: str = "zh"  # "auto" detects it per call
+    language: str = "auto"  # a code, or "auto": per call, the likeliest of `languages`
+    languages: tuple[str, ...] = ("zh", "en")  # what this site speaks; anything else is the sign `wrong_language`
     beam_size: int = 5
     batch_windows: int = 0  # recogniser windows a batch; 0: chosen by device
     hotwords: tuple[str, ...] = ()
     agent_channel: int = 0  # 0-based channel on which the site records its agents; -1: unknown
     emotion: bool = True
+    min_seconds: float = 0.0  # shorter recordings carry the sign `too_short`
+    max_seconds: float = 7200.0  # longer ones are refused: a call is decoded as a whole, 0.5 GB an hour of stereo
+    min_speech_seconds: float = 1.5  # less speech than this in all: the sign `no_speech`
     seed: int = 0

@@ -4,7 +4,7 @@ Times are seconds as float from the start of the recording, intervals are half-o
 0-based, half-open, and count into a turn's text as it stands.
 
     SpeechError
-    ├── AudioError          the recording itself: unreadable, empty, too short …  (carries a machine-readable code)
+    ├── AudioError          the recording itself: unreadable, empty, cut off …    (carries its Sign)
     └── ModelError          weights or a device: missing, gated, wrong checksum …  (carries the remedy)
 """
 
@@ -21,12 +21,34 @@ class SpeechError(Exception):
     """Anything this package raises on purpose."""
 
 
-class AudioError(SpeechError):
-    """The recording cannot be used; `code` names why, for the state table."""
+class Sign(StrEnum):
+    """What is the matter with a recording or with what was heard in it. docs/states.md says what follows from each."""
 
-    def __init__(self, code: str, message: str) -> None:
+    # told while decoding: nothing further can be done with the file
+    EMPTY = "empty"
+    NOT_AUDIO = "not_audio"
+    UNREADABLE = "unreadable"
+    TRUNCATED = "truncated"
+    TOO_LONG = "too_long"
+    # told by the sound
+    TOO_SHORT = "too_short"
+    NO_SPEECH = "no_speech"
+    DEAD_CHANNEL = "dead_channel"
+    DUAL_MONO = "dual_mono"
+    CLIPPED = "clipped"
+    DAMAGED = "damaged"
+    # told by what was recognised
+    SWAPPED_CHANNELS = "swapped_channels"
+    WRONG_LANGUAGE = "wrong_language"
+    UNINTELLIGIBLE = "unintelligible"
+
+
+class AudioError(SpeechError):
+    """The recording cannot be used; `sign` names why."""
+
+    def __init__(self, sign: Sign, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.sign = sign
 
 
 class ModelError(SpeechError):
@@ -176,5 +198,5 @@ class Transcript:
     attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     roles: Mapping[str, RoleGuess] = field(default_factory=lambda: MappingProxyType({}))
     acoustics: Acoustics | None = None
-    signs: tuple[str, ...] = ()  # named states of the sound and of the recognition, see docs/states.md
+    signs: tuple[Sign, ...] = ()  # of the sound and of the recognition
     fingerprints: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

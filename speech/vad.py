@@ -1,0 +1,103 @@
+"""Where speech is, and how it is packed into windows for the recogniser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from speech.audio import SAMPLE_RATE
+from speech.types import Span
+
+THRESHOLD = 0.5  # Silero's own default
+MIN_SPEECH = 0.1  # seconds; shorter is a click
+MIN_SILENCE = 0.25  # seconds; a shorter pause does not end a region
+MAX_REGION = 24.0  # seconds; a longer one is cut at its best pause, and leaves room for padding in a window
+FINGERPRINT = f"silero-v6 {THRESHOLD} {MIN_SPEECH} {MIN_SILENCE} {MAX_REGION}"
+
+WINDOW = 30.0  # seconds of sound Whisper's encoder takes at once
+PAD = 0.2  # seconds of sound kept before and after a region, so that soft onsets are heard
+KEEP_GAP = 0.6  # seconds: a longer pause inside a window is shortened to this
+
+
+def speech_regions(channel: np.ndarray) -> tuple[Span, ...]:
+    """Speech in one channel by Silero VAD: `channel` is (samples,) float32, 16 kHz; tight, unpadded, in order."""
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+    if channel.size < SAMPLE_RATE // 10:
+        return ()
+    options = VadOptions(
+        threshold=THRESHOLD,
+        min_speech_duration_ms=int(MIN_SPEECH * 1000),
+        min_silence_duration_ms=int(MIN_SILENCE * 1000),
+        max_speech_duration_s=MAX_REGION,
+        speech_pad_ms=0,
+    )
+    found = get_speech_timestamps(channel, options, sampling_rate=SAMPLE_RATE)
+    return tuple(Span(x["start"] / SAMPLE_RATE, x["end"] / SAMPLE_RATE) for x in found if x["end"] > x["start"])
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a channel placed in a window: `source` seconds of the call, from `offset` seconds in the window."""
+
+    source: Span
+    offset: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most 30 s of one speaker's speech with its long pauses shortened."""
+
+    track: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def duration(self) -> float:
+        return self.pieces[-1].offset + self.pieces[-1].source.duration
+
+    def cut(self, channel: np.ndarray) -> np.ndarray:
+        """The window's sound out of its channel: (samples,) float32."""
+        out = np.zeros(round(self.duration * SAMPLE_RATE), np.float32)
+        for piece in self.pieces:
+            sound = channel[round(piece.source.start * SAMPLE_RATE) : round(piece.source.end * SAMPLE_RATE)]
+            at = round(piece.offset * SAMPLE_RATE)
+            out[at : at + sound.size] = sound[: out.size - at]
+        return out
+
+    def to_call(self, span: Span) -> Span:
+        """Window seconds → call seconds. A word that spills over a cut belongs to the piece that holds more of it."""
+        best = max(
+            self.pieces,
+            key=lambda p: min(span.end, p.offset + p.source.duration) - max(span.start, p.offset),
+        )
+        shift = best.source.start - best.offset
+        start = min(max(span.start + shift, best.source.start), best.source.end)
+        return Span(start, max(start, min(span.end + shift, best.source.end)))
+
+
+def pack(regions: Sequence[Span], track: int, duration: float) -> tuple[Window, ...]:
+    """Regions of one channel into as few windows as fit, in order, each at most `WINDOW` seconds.
+
+    Neighbouring regions keep the pause between them as it was, up to `KEEP_GAP`; what is cut out of a longer pause
+    is not lost sound, it held no speech.
+    """
+    padded: list[Span] = []
+    for region in regions:
+        start, end = max(0.0, region.start - PAD), min(duration, region.end + PAD)
+        if padded and start - padded[-1].end < KEEP_GAP and end - padded[-1].start <= MAX_REGION + 2 * PAD:
+            padded[-1] = Span(padded[-1].start, end)
+        else:
+            padded.append(Span(max(start, padded[-1].end) if padded else start, end))
+    windows: list[Window] = []
+    pieces: list[Piece] = []
+    for span in padded:
+        offset = pieces[-1].offset + pieces[-1].source.duration + KEEP_GAP - 2 * PAD if pieces else 0.0
+        if pieces and offset + span.duration > WINDOW:
+            windows.append(Window(track, tuple(pieces)))
+            pieces, offset = [], 0.0
+        pieces.append(Piece(span, offset))
+    if pieces:
+        windows.append(Window(track, tuple(pieces)))
+    return tuple(windows)
