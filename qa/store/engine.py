@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
 from qa.messages import text as message
@@ -67,7 +67,7 @@ def open_store(url: str) -> Store:
     engine = create_store_engine(url)
     try:
         _migrate(engine)
-    except OperationalError as error:
+    except DatabaseError as error:
         engine.dispose()
         raise StoreError(
             message("store.unreachable", url=engine.url.render_as_string(), detail=error.orig)

@@ -320,8 +320,22 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_items_rule_outcome_scorecard_id"), "items", ["rule", "outcome", "scorecard_id"])
 
+    # The search index (qa/store/search.py); it is no table of the declared schema.
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            "CREATE VIRTUAL TABLE turn_search USING fts5("
+            "tokens, content='', tokenize=\"unicode61 remove_diacritics 0 tokenchars '_'\")"
+        )
+    else:
+        op.execute(
+            "CREATE TABLE turn_search ("
+            "turn_id BIGINT PRIMARY KEY REFERENCES turns (id) ON DELETE CASCADE, tokens tsvector NOT NULL)"
+        )
+        op.execute("CREATE INDEX ix_turn_search_tokens ON turn_search USING gin (tokens)")
+
 
 def downgrade() -> None:
+    op.drop_table("turn_search")
     for table in (
         "items",
         "findings",

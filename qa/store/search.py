@@ -1,0 +1,229 @@
+"""Full-text search over turns, Chinese first, on both databases and without extensions.
+
+A text is cut into units: every Chinese character and every digit is one, a run of letters is one word. Indexed are
+joined neighbours (投诉处理 → 投诉 诉处 处理) and the last unit alone, in order. So a phrase is a phrase of neighbours, and
+one character or the beginning of a word is a prefix. SQLite keeps them in an FTS5 table (`unicode61`; its trigram
+tokenizer finds nothing for two characters), PostgreSQL in a `tsvector` built here, with no text-search configuration
+and no locale of the server in play.
+
+Only current transcripts are indexed.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, column, select, table, text
+from sqlalchemy.orm import Session
+
+from qa.store.schema import Call, TranscriptRow, TurnRow
+
+JOINER = "_"  # between two words: "a"+"bc" must not read as "ab"+"c"
+MAX_POSITION = (
+    16_383  # of a PostgreSQL tsvector; further neighbours share it, and `_spans` checks every hit anyway
+)
+BATCH = 200  # rows asked of the database at a time
+
+
+class Unit(NamedTuple):
+    text: str
+    start: int  # characters of the original text
+    end: int
+    is_word: bool
+
+
+class Match(NamedTuple):
+    """A turn that holds the query, with the places (character offsets into its text) of every term."""
+
+    turn_id: int
+    call_id: str
+    turn: int
+    speaker: str
+    role: str | None
+    start: float | None
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+
+def units(source: str) -> list[Unit]:
+    """Cut a text into units; width and case do not matter, punctuation and spaces fall out."""
+    found: list[Unit] = []
+    word, word_start = "", 0
+    for place, original in enumerate(source):
+        for character in unicodedata.normalize("NFKC", original).lower():
+            category = unicodedata.category(character)
+            if category in ("Ll", "Lm", "Lu", "Lt"):
+                if not word:
+                    word_start = place
+                word += character
+                continue
+            if word:
+                found.append(Unit(word, word_start, place, True))
+                word = ""
+            if category[0] in "LN":
+                found.append(Unit(character, place, place + 1, False))
+    if word:
+        found.append(Unit(word, word_start, len(source), True))
+    return found
+
+
+def terms(query: str) -> list[list[Unit]]:
+    """The terms of a query: parted by spaces, all of them wanted; "quotes" hold a phrase of words together."""
+    found = []
+    for number, part in enumerate(query.replace("“", '"').replace("”", '"').split('"')):
+        found += [units(part)] if number % 2 else [units(piece) for piece in part.split()]
+    return [term for term in found if term]
+
+
+def search(
+    session: Session,
+    query: str,
+    limit: int = 50,
+    before: int | None = None,
+    where: Sequence[ColumnElement[bool]] = (),
+) -> list[Match]:
+    """Turns that hold every term of the query, the last stored first.
+
+    `before` is the `turn_id` of the last match of the page before. `where` are further conditions on `Call`,
+    `TranscriptRow` or `TurnRow`: rights and filters.
+    """
+    wanted = terms(query)
+    if not wanted:
+        return []
+    matches: list[Match] = []
+    while len(matches) < limit:
+        rows = _candidates(session, wanted, before, where, min(BATCH, limit - len(matches) + 10))
+        for row in rows:
+            spans = _spans(row.text, wanted)
+            if spans and len(matches) < limit:
+                matches.append(
+                    Match(row.id, row.call_id, row.number, row.speaker, row.role, row.start, row.text, spans)
+                )
+        if not rows:
+            break
+        before = rows[-1].id
+    return matches
+
+
+def _candidates(session: Session, wanted, before, where, count):
+    if _is_sqlite(session):
+        index = table("turn_search", column("rowid"))
+        key, condition = index.c.rowid, text("turn_search MATCH :query")
+    else:
+        index = table("turn_search", column("turn_id"))
+        key, condition = index.c.turn_id, text("turn_search.tokens @@ CAST(:query AS tsquery)")
+    query = (
+        select(
+            TurnRow.id,
+            TranscriptRow.call_id,
+            TurnRow.number,
+            TurnRow.speaker,
+            TurnRow.role,
+            TurnRow.start,
+            TurnRow.text,
+        )
+        .select_from(index)
+        .join(TurnRow, TurnRow.id == key)
+        .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
+        .join(Call, Call.id == TranscriptRow.call_id)
+        .where(condition, *where)
+        .order_by(key.desc())
+        .limit(count)
+    )
+    if before is not None:
+        query = query.where(key < before)
+    return session.execute(query, {"query": _match_expression(session, wanted)}).all()
+
+
+def _match_expression(session: Session, wanted: list[list[Unit]]) -> str:
+    if _is_sqlite(session):
+        return " AND ".join(
+            f'"{" ".join(tokens)}"{" *" if prefix else ""}' for tokens, prefix in map(_query_tokens, wanted)
+        )
+    return " & ".join(
+        "(" + " <-> ".join(f"'{token}'" for token in tokens) + (":*" if prefix else "") + ")"
+        for tokens, prefix in map(_query_tokens, wanted)
+    )
+
+
+def _query_tokens(term: list[Unit]) -> tuple[list[str], bool]:
+    if len(term) == 1:
+        return [term[0].text], True
+    return _neighbours(term), term[-1].is_word
+
+
+def _neighbours(found: Sequence[Unit]) -> list[str]:
+    return [
+        left.text + (JOINER if left.is_word and right.is_word else "") + right.text
+        for left, right in pairwise(found)
+    ]
+
+
+def tokens(source: str) -> list[str]:
+    """What is indexed for a text, in order."""
+    found = units(source)
+    return [*_neighbours(found), found[-1].text] if found else []
+
+
+def _spans(source: str, wanted: list[list[Unit]]) -> tuple[tuple[int, int], ...]:
+    """Where the terms stand in a text; empty unless every term does."""
+    found = units(source)
+    spans: list[tuple[int, int]] = []
+    for term in wanted:
+        hits = [
+            (found[first].start, found[first + len(term) - 1].end)
+            for first in range(len(found) - len(term) + 1)
+            if _matches(found[first : first + len(term)], term)
+        ]
+        if not hits:
+            return ()
+        spans += hits
+    return tuple(sorted(set(spans)))
+
+
+def _matches(found: Sequence[Unit], term: Sequence[Unit]) -> bool:
+    *head, last = zip(found, term, strict=True)
+    return all(a.text == b.text for a, b in head) and (
+        last[0].text.startswith(last[1].text) if last[1].is_word else last[0].text == last[1].text
+    )
+
+
+def index_turns(session: Session, turns: Iterable[tuple[int, str]]) -> None:
+    """Add turns (id, text) to the index."""
+    if _is_sqlite(session):
+        statement = text("INSERT INTO turn_search(rowid, tokens) VALUES (:id, :tokens)")
+    else:
+        statement = text("INSERT INTO turn_search(turn_id, tokens) VALUES (:id, CAST(:tokens AS tsvector))")
+    rows = [{"id": turn_id, "tokens": _index_form(session, source)} for turn_id, source in turns]
+    if rows:
+        session.execute(statement, rows)
+
+
+def unindex_turns(session: Session, turns: Iterable[tuple[int, str]]) -> None:
+    """Take turns (id, text as it was indexed) out of the index."""
+    if _is_sqlite(session):
+        # The index keeps no copy of the text, so it must be told what to take out.
+        statement = text(
+            "INSERT INTO turn_search(turn_search, rowid, tokens) VALUES ('delete', :id, :tokens)"
+        )
+        rows = [{"id": turn_id, "tokens": _index_form(session, source)} for turn_id, source in turns]
+    else:
+        statement = text("DELETE FROM turn_search WHERE turn_id = :id")
+        rows = [{"id": turn_id} for turn_id, _ in turns]
+    if rows:
+        session.execute(statement, rows)
+
+
+def _index_form(session: Session, source: str) -> str:
+    if _is_sqlite(session):
+        return " ".join(tokens(source))
+    return " ".join(
+        f"'{token}':{min(place, MAX_POSITION)}" for place, token in enumerate(tokens(source), start=1)
+    )
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"

@@ -1,0 +1,93 @@
+"""What the tests share. Fixtures of one feature stay in that feature's file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from qa.store import Store, open_store
+from qa.store.engine import create_store_engine
+from qa.store.schema import Base
+
+POSTGRES_VARIABLE = "HUITING_TEST_POSTGRES"
+POSTGRES_DEFAULT = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+POSTGRES_WAIT_SECONDS = "3"
+
+postgres_absence: str | None = None  # why PostgreSQL could not be tested, told in the closing lines
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of the person who runs the tests leak in."""
+    for name in list(os.environ):
+        if name.startswith("HUITING_") and name != POSTGRES_VARIABLE:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database at the newest schema, to be copied."""
+    path = tmp_path_factory.mktemp("store") / "template.db"
+    open_store(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A database of this session's own on the PostgreSQL server; tests that ask for it skip where none answers."""
+    global postgres_absence
+    server = make_url(os.environ.get(POSTGRES_VARIABLE) or POSTGRES_DEFAULT)
+    server = server.set(query={"connect_timeout": POSTGRES_WAIT_SECONDS, **server.query})
+    admin = create_store_engine(server.render_as_string(hide_password=False)).execution_options(
+        isolation_level="AUTOCOMMIT"
+    )
+    name = f"huiting_test_{os.getpid()}"
+    try:
+        with admin.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))
+    except sa.exc.OperationalError as error:
+        postgres_absence = f"{server.render_as_string()}: {str(error.orig).splitlines()[0]}"
+        pytest.skip(f"no PostgreSQL: {postgres_absence}")
+    url = server.set(database=name).render_as_string(hide_password=False)
+    open_store(url).close()
+    yield url
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty, migrated database: every test that asks runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        path = tmp_path / "huiting.db"
+        path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
+        return f"sqlite:///{path}"
+    url = request.getfixturevalue("postgres_url")
+    engine = create_store_engine(url)
+    tables = ", ".join([*Base.metadata.tables, "turn_search"])
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    store = open_store(database)
+    yield store
+    store.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if postgres_absence:
+        terminalreporter.section("PostgreSQL was NOT tested", sep="!", red=True, bold=True)
+        terminalreporter.line(f"No server answered ({postgres_absence}).", red=True)
+        terminalreporter.line(
+            f"Start one, or name one in {POSTGRES_VARIABLE}. SQLite alone was tested.", red=True
+        )
