@@ -84,10 +84,9 @@ def store(database: str) -> Iterator[Store]:
     store.close()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if postgres_absence:
-        terminalreporter.section("PostgreSQL was NOT tested", sep="!", red=True, bold=True)
-        terminalreporter.line(f"No server answered ({postgres_absence}).", red=True)
-        terminalreporter.line(
-            f"Start one, or name one in {POSTGRES_VARIABLE}. SQLite alone was tested.", red=True
-        )
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last lines of a run, below the summary: what could not be tested must not be overlooked."""
+    if postgres_absence and (reporter := config.pluginmanager.get_plugin("terminalreporter")):
+        reporter.section("PostgreSQL was NOT tested", sep="!", red=True, bold=True)
+        reporter.line(f"No server answered ({postgres_absence}).", red=True)
+        reporter.line(f"Start one, or name one in {POSTGRES_VARIABLE}. SQLite alone was tested.", red=True)

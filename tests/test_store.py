@@ -29,6 +29,7 @@ from speech.types import (
     Overlap,
     Role,
     RoleGuess,
+    Sign,
     Silence,
     Span,
     Transcript,
@@ -271,7 +272,7 @@ transcripts = st.builds(
     attributes=st.dictionaries(names, values | st.lists(values, max_size=2), max_size=4),
     roles=st.dictionaries(names, st.builds(RoleGuess, roles, shares, texts), max_size=3),
     acoustics=st.none() | acoustics,
-    signs=st.lists(names, max_size=3).map(tuple),
+    signs=st.lists(st.sampled_from(Sign), unique=True).map(tuple),
     fingerprints=st.dictionaries(names, names, max_size=3),
 )
 

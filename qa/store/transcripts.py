@@ -20,6 +20,7 @@ from speech.types import (
     Overlap,
     Role,
     RoleGuess,
+    Sign,
     Silence,
     Span,
     Transcript,
@@ -92,7 +93,7 @@ def load_transcript(session: Session, call_id: str, transcript_id: int | None = 
             for speaker, (role, confidence, why) in row.roles.items()
         },
         acoustics=None if measures is None else _acoustics(measures),
-        signs=tuple(row.signs),
+        signs=tuple(Sign(sign) for sign in row.signs),
         fingerprints=row.fingerprints,
     )
 
