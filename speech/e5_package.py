@@ -49,6 +49,10 @@ LAYER_TENSORS = {
     "fo": "output.dense",
     "oln": "output.LayerNorm",
 }
+PROMPTS = {
+    "query": "query: ",
+    "passage": "passage: ",
+}  # the model was trained with one of them before every text
 LEAF = {"w": "weight", "b": "bias"}
 
 WAVE_DASH_GUARD = "\ue000"  # NFKC would make ～ a ~; the vocabulary has its own piece for ～
@@ -65,7 +69,7 @@ NORMALISER = [
 
 
 def convert(raw: Path, folder: Path) -> None:
-    """Write config.json, tokenizer.json, tokenizer_config.json and model.safetensors from `raw`/e5-small-q4.bin."""
+    """Write a model folder (configuration, tokenizer, pooling, prompts, weights) from `raw`/e5-small-q4.bin."""
     data = memoryview((raw / RAW).read_bytes())
     read = _Reader(data)
     if read.bytes(4) != MAGIC:
@@ -104,6 +108,12 @@ def convert(raw: Path, folder: Path) -> None:
     )
     _write(folder / "tokenizer.json", tokenizer(pieces, unknown))
     _write(folder / "tokenizer_config.json", _tokenizer_config(positions))
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    _write(
+        folder / "1_Pooling" / "config.json",
+        {"word_embedding_dimension": hidden, "pooling_mode_mean_tokens": True},
+    )
+    _write(folder / "config_sentence_transformers.json", {"prompts": PROMPTS, "default_prompt_name": "query"})
     write_safetensors(folder / "model.safetensors", _tensors(read, data, hidden, forward, layers))
 
 
