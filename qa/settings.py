@@ -166,7 +166,6 @@ class Log(Section):
 
 class Privacy(Section):
     mask_logs: bool = True
-    min_digit_run: Annotated[int, Field(ge=7, le=11)] = 11
 
 
 class Settings(Section):
