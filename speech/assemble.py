@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
-from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -70,7 +69,7 @@ class Assembler:
         emotion: FeelsEmotion | None = None,
     ) -> None:
         self._options = options
-        self._fingerprints = MappingProxyType(dict(fingerprints))
+        self._fingerprints = dict(fingerprints)
         self._make_diarizer = make_diarizer
         self._diarizer: Diarizes | None = None
         self._emotion = emotion
@@ -100,8 +99,8 @@ class Assembler:
             language=_language(heard, self._options),
             turns=turns,
             duration=round(sound.duration, 3),
-            attributes=MappingProxyType(attributes),
-            roles=MappingProxyType(dict(guesses)),
+            attributes=attributes,
+            roles=dict(guesses),
             acoustics=measure(turns, speech, sound.duration, music),
             signs=(*sound.signs, *_signs(turns, guesses, heard, job, sound, self._options)),
             fingerprints=self._fingerprints,
@@ -130,7 +129,7 @@ class Assembler:
 def _words_by_track(sound: Sound, heard: list[tuple[Window, Heard]]) -> list[list[Word]]:
     tracks: list[list[Word]] = [[] for _ in sound.tracks]
     for window, result in heard:
-        tracks[window.track].extend(to_call(result, window))
+        tracks[window.track].extend(to_call(result, window, sound.regions[window.track]))
     for words in tracks:
         words.sort(key=lambda word: (word.start, word.end))
     chinese = any(result.language == "zh" for _, result in heard)

@@ -16,10 +16,12 @@ import numpy as np
 
 from speech.text import to_simplified
 from speech.types import Span, Word
+from speech.vad import tighten
 
 if TYPE_CHECKING:
     from speech.models import Weights
     from speech.options import SpeechOptions
+    from speech.vad import Window
 
 # Thresholds of the Whisper paper's decoding strategy (Radford et al. 2022, section 4.5).
 COMPRESSION_RATIO = 2.4
@@ -243,10 +245,10 @@ def _one(encoded: Any, index: int) -> Any:
     return ctranslate2.StorageView.from_array(np.ascontiguousarray(array[index : index + 1]))
 
 
-def to_call(heard: Heard, window: Any) -> tuple[Word, ...]:
-    """A window's words with times in the call."""
+def to_call(heard: Heard, window: Window, regions: Sequence[Span]) -> tuple[Word, ...]:
+    """A window's words with times in the call, within the track's speech `regions`."""
     moved = []
     for word in heard.words:
-        span = window.to_call(Span(word.start, word.end))
+        span = tighten(window.to_call(Span(word.start, word.end)), regions)
         moved.append(Word(word.text, round(span.start, 3), round(span.end, 3), round(word.probability, 3)))
     return tuple(moved)

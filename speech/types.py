@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 
@@ -195,8 +194,8 @@ class Transcript:
     language: str
     turns: tuple[Turn, ...]
     duration: float | None = None
-    attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    roles: Mapping[str, RoleGuess] = field(default_factory=lambda: MappingProxyType({}))
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    roles: Mapping[str, RoleGuess] = field(default_factory=dict)
     acoustics: Acoustics | None = None
     signs: tuple[Sign, ...] = ()  # of the sound and of the recognition
-    fingerprints: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    fingerprints: Mapping[str, str] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ FINGERPRINT = f"silero-v6 {THRESHOLD} {MIN_SPEECH} {MIN_SILENCE} {MAX_REGION}"
 
 WINDOW = 30.0  # seconds of sound Whisper's encoder takes at once
 PAD = 0.2  # seconds of sound kept before and after a region, so that soft onsets are heard
+WORD_EDGE = 0.1  # seconds by which a word's times and a speech region's may differ
 KEEP_GAP = 0.6  # seconds: a longer pause inside a window is shortened to this
 
 
@@ -67,14 +69,28 @@ class Window:
         return out
 
     def to_call(self, span: Span) -> Span:
-        """Window seconds → call seconds. A word that spills over a cut belongs to the piece that holds more of it."""
-        best = max(
-            self.pieces,
-            key=lambda p: min(span.end, p.offset + p.source.duration) - max(span.start, p.offset),
-        )
-        shift = best.source.start - best.offset
-        start = min(max(span.start + shift, best.source.start), best.source.end)
-        return Span(start, max(start, min(span.end + shift, best.source.end)))
+        """Window seconds → call seconds. A word that spills over a cut belongs to the piece in which it ends: the
+        aligner stretches the first word after a pause back to the last word before it, and rarely one forward.
+        """
+        piece = next((p for p in reversed(self.pieces) if span.end > p.offset - PAD / 2), self.pieces[0])
+        shift = piece.source.start - piece.offset
+        start = min(max(span.start + shift, piece.source.start), piece.source.end)
+        return Span(start, max(start, min(span.end + shift, piece.source.end)))
+
+
+def tighten(span: Span, regions: Sequence[Span]) -> Span:
+    """A word's interval without the pause it was stretched over: what lies in the speech region it ends in.
+
+    `regions` are one track's, in order. A word outside all of them stays as it is.
+    """
+    index = bisect_left(regions, span.end - WORD_EDGE, key=lambda region: region.end)
+    inside = regions[index] if index < len(regions) and regions[index].start < span.end else None
+    if inside is None:  # it ends in a pause: cut back to the speech before
+        before = regions[index - 1] if index else None
+        if before is None or before.end <= span.start:
+            return span
+        return Span(span.start, before.end)
+    return Span(min(max(span.start, inside.start - WORD_EDGE), span.end), span.end)
 
 
 def pack(regions: Sequence[Span], track: int, duration: float) -> tuple[Window, ...]:

@@ -1,0 +1,1 @@
+"""Where the heavy stages run: `local` on this machine's processors and GPUs."""

@@ -1,0 +1,255 @@
+"""Worker processes of this machine, one a device, that survive crashes and hangs.
+
+A process pool's unit is one task; ours is a stream: a worker mixes windows of several calls in one batch, so calls go
+in and results come out of each worker continuously. When a worker dies, every call it held is suspect; suspects run
+again alone, so that the one that kills is told from those that were merely there.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import TYPE_CHECKING
+
+from speech.batch import Failed, Job, Result
+
+if TYPE_CHECKING:
+    from speech.devices import Device
+
+    from speech.batch import Progress
+    from speech.options import SpeechOptions
+
+IN_FLIGHT = 6  # calls a worker holds at once: enough windows for full batches, few enough to lose
+SILENT_SECONDS = 1800.0  # without any sign of life; the longest call's diarization on two old cores takes 20 minutes
+POLL_SECONDS = 1.0
+STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A call that was in a worker's hands when it died or hung. `alone` tells that nothing else was."""
+
+    id: str
+    message: str
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker has loaded its models; `fingerprints` says which."""
+
+    device: str
+    fingerprints: dict[str, str]
+
+
+@dataclass(slots=True)
+class _Worker:
+    device: Device
+    process: SpawnProcess
+    pipe: Connection
+    held: dict[str, Job] = field(default_factory=dict)
+    delivered: int = 0
+    alone: bool = False
+    heard_from: float = field(default_factory=time.monotonic)
+    asked_to_stop: bool = False
+
+
+class LocalExecutor:
+    """Runs speech jobs on worker processes.
+
+    `recycle_after` calls a worker is replaced by a fresh one: memory creeps in long-lived recognisers.
+    """
+
+    def __init__(
+        self,
+        options: SpeechOptions,
+        devices: Sequence[Device],
+        *,
+        recycle_after: int = 200,
+        in_flight: int = IN_FLIGHT,
+        silent_seconds: float = SILENT_SECONDS,
+        progress: Progress | None = None,
+        on_ready: Callable[[Ready], None] | None = None,
+    ) -> None:
+        self._options = options
+        self._devices = list(devices)
+        self._recycle_after = recycle_after
+        self._in_flight = in_flight
+        self._silent_seconds = silent_seconds
+        self._tell = progress or (lambda step, call, completed, total: None)
+        self._on_ready = on_ready or (lambda ready: None)
+        self._workers: list[_Worker] = []
+        self._context = multiprocessing.get_context("spawn")
+
+    def run(self, jobs: Iterable[Job], suspects: Iterable[Job] = ()) -> Iterator[Result | Crashed]:
+        """Results as they come, in no order. `suspects` (calls in whose company a worker died) run one at a time.
+
+        A crash yields one Crashed a call held; those that were not alone are run again here, alone.
+        Raises ModelError when a worker cannot load its models. Closing the iterator stops all workers.
+        """
+        source = iter(jobs)
+        alone = deque(suspects)
+        exhausted = False
+        try:
+            self._workers = [self._start(device) for device in self._devices]
+            while True:
+                for worker in self._workers:
+                    exhausted = self._feed(worker, source, alone, exhausted)
+                if exhausted and not alone and not any(worker.held for worker in self._workers):
+                    return
+                for outcome in self._listen():
+                    if isinstance(outcome, tuple):
+                        crash, job = outcome
+                        if not crash.alone:
+                            alone.append(job)
+                        yield crash
+                    else:
+                        yield outcome
+        finally:
+            self._stop()
+
+    def _feed(self, worker: _Worker, source: Iterator[Job], alone: deque[Job], exhausted: bool) -> bool:
+        """Hand calls to a worker that has room; returns whether there are no more."""
+        if worker.asked_to_stop:
+            return exhausted
+        if worker.delivered >= self._recycle_after:
+            if not worker.held:
+                worker.pipe.send(None)
+                worker.asked_to_stop = True
+            return exhausted
+        if alone and not worker.held:
+            worker.alone = True
+            self._send(worker, alone.popleft())
+            return exhausted
+        if worker.alone:
+            if worker.held:
+                return exhausted
+            worker.alone = False
+        while not exhausted and len(worker.held) < self._in_flight:
+            job = next(source, None)
+            if job is None:
+                return True
+            self._send(worker, job)
+        return exhausted
+
+    def _send(self, worker: _Worker, job: Job) -> None:
+        worker.held[job.id] = job
+        try:
+            worker.pipe.send(job)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it died just now; `_listen` finds that out and accounts for all it held
+
+    def _listen(self) -> Iterator[Result | tuple[Crashed, Job]]:
+        ready = wait([worker.pipe for worker in self._workers], timeout=POLL_SECONDS)
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.pipe in ready:
+                worker.heard_from = now
+                try:
+                    message = worker.pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    yield from self._buried(worker, f"worker process ended with code {self._code(worker)}")
+                    continue
+                yield from self._received(worker, message)
+            elif worker.held and now - worker.heard_from > self._silent_seconds:
+                worker.process.kill()
+                yield from self._buried(worker, f"no sign of life for {self._silent_seconds:.0f} s")
+
+    def _received(self, worker: _Worker, message: object) -> Iterator[Result]:
+        from speech.types import ModelError
+
+        match message:
+            case ("progress", step, call, completed, total):
+                self._tell(step, call, completed, total)
+            case ("ready", fingerprints):
+                self._on_ready(Ready(worker.device.name, fingerprints))
+            case ("models", text, remedy):
+                raise ModelError(text, remedy)
+            case ("result", result):
+                worker.held.pop(result.id, None)
+                worker.delivered += 1
+                yield result
+
+    def _buried(self, worker: _Worker, message: str) -> Iterator[tuple[Crashed, Job]]:
+        """A dead worker's calls, and a new worker in its place."""
+        held = list(worker.held.values())
+        self._workers.remove(worker)
+        worker.pipe.close()
+        worker.process.join(STOP_SECONDS)
+        self._workers.append(self._start(worker.device))
+        for job in held:
+            yield Crashed(job.id, message, alone=len(held) == 1), job
+
+    def _start(self, device: Device) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=work, args=(theirs, self._options, device), name=f"huiting-{device.name}", daemon=True
+        )
+        process.start()
+        theirs.close()
+        return _Worker(device, process, ours)
+
+    def _code(self, worker: _Worker) -> int | None:
+        worker.process.join(STOP_SECONDS)
+        return worker.process.exitcode
+
+    def _stop(self) -> None:
+        for worker in self._workers:
+            worker.process.terminate()
+            worker.pipe.close()
+        for worker in self._workers:
+            worker.process.join(STOP_SECONDS)
+            if worker.process.is_alive():
+                worker.process.kill()
+        self._workers = []
+
+
+def work(pipe: Connection, options: SpeechOptions, device: Device) -> None:
+    """A worker process: load the models once, then calls in and results out until the pipe says None or closes."""
+    import signal
+
+    from speech.engine import Engine
+
+    from speech.types import ModelError
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    try:
+        engine = Engine(options, device)
+    except ModelError as error:
+        pipe.send(("models", str(error), ""))
+        return
+    pipe.send(("ready", engine.fingerprints))
+    held = 0
+
+    def jobs() -> Iterator[Job | None]:
+        nonlocal held
+        while True:
+            if held and not pipe.poll():
+                yield None  # nothing more at the moment: work off what is there
+                continue
+            try:
+                job = pipe.recv()
+            except EOFError:
+                return  # the parent is gone
+            if job is None:
+                return
+            held += 1
+            yield job
+
+    def progress(step: str, call: str, completed: float, total: float) -> None:
+        pipe.send(("progress", step, call, completed, total))
+
+    try:
+        for result in engine.run(jobs(), progress):
+            held -= 1
+            pipe.send(("result", result))
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the parent is gone; what was done here will be done again
+
+
+__all__ = ["Crashed", "Failed", "LocalExecutor", "Ready", "work"]
