@@ -22,6 +22,7 @@ WORDS_SCALE = 0.75  # cues of one speaker are not independent: their sum counts 
 FIRST_INBOUND = 0.4  # nats: who answers with the opening words tends to be the agent
 OPPOSITE_KNOWN = 2.0  # nats for the role that is still open where the metadata gives the other one
 THIRD_SHIFT = 1.5  # nats by which the two main speakers' level may move the bar for a third
+INTRODUCED = 3.0  # nats for a new voice that introduces itself after a hand-over
 TRANSFER_REACH = 14  # turns within which a hand-over is followed by the new agent's introduction
 
 
@@ -154,13 +155,21 @@ def _agent_scores(turns: Sequence[Turn], people: Sequence[str]) -> dict[str, flo
     scores = dict.fromkeys(people, 0.0)
     heard: dict[tuple[str, str], int] = defaultdict(int)
     spoke_first = False
-    for turn in turns:
+    handed_over: tuple[int, str] | None = None  # where, by whom
+    silent = set(people)  # who has not spoken yet
+    for index, turn in enumerate(turns):
         if turn.speaker not in scores or Mark.BLEED in turn.marks or Mark.HALLUCINATION in turn.marks:
             continue
         if not spoke_first and len(turn.text) >= 4:
             scores[turn.speaker] += FIRST_INBOUND
             spoke_first = True
-        text = squeeze(turn.text)
+        text = re.sub(r"[“\"‘「][^”\"’」]*[”\"’」]", "", squeeze(turn.text))  # a quotation is somebody else's
+        fresh = handed_over and index - handed_over[0] <= TRANSFER_REACH and handed_over[1] != turn.speaker
+        if fresh and turn.speaker in silent and _phrases().introduction.search(text):
+            scores[turn.speaker] += INTRODUCED
+        silent.discard(turn.speaker)
+        if _phrases().transfer.search(text):
+            handed_over = index, turn.speaker
         for cue in _phrases().cues:
             left = cue.times - heard[turn.speaker, cue.name]
             if left <= 0:
