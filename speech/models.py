@@ -178,7 +178,7 @@ def _find_package(entry: Entry, folder: Path, recompute: bool) -> Weights:
         if expected.items() <= found.items():
             return Weights(name, path, fingerprints.fingerprint(expected), entry.licence, str(source))
     nearest = max(entry.sources, key=lambda s: sum(found.get(f.name) == f.sha256 for f in s.files))
-    raise Damaged(f"{path}: {_difference(nearest, found)}", f"Delete {path} and pull again: {again}")
+    raise Damaged(f"{path}: {_difference(nearest, found)}", f"{again} (replaces it)")
 
 
 def _difference(source: Source, found: dict[str, str]) -> str:
