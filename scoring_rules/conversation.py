@@ -27,6 +27,11 @@ class EmotionLike(Protocol):
     def score(self) -> float: ...
 
 
+class VoiceLike(Protocol):
+    @property
+    def loudness_db(self) -> float: ...
+
+
 class TurnLike(Protocol):
     @property
     def speaker(self) -> str: ...
@@ -44,6 +49,8 @@ class TurnLike(Protocol):
     def emotion(self) -> EmotionLike | None: ...
     @property
     def marks(self) -> Sequence[str]: ...
+    @property
+    def voice(self) -> VoiceLike | None: ...
 
 
 class SpanLike(Protocol):

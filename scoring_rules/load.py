@@ -18,10 +18,28 @@ from types import MappingProxyType
 
 from scoring_rules.examples import read_examples
 from scoring_rules.model import (
-    EVERYWHERE, AnyOf, Amount, Band, Condition, Confidence, Dimension, Expect, Lexicon, Mitigation, Pack, Phrase,
-    Place, Rule, RuleClass, RuleStatus, Scoring, Text, Tolerance, Where,
+    EVERYWHERE,
+    Amount,
+    AnyOf,
+    Band,
+    Condition,
+    Confidence,
+    Dimension,
+    Expect,
+    Lexicon,
+    Mitigation,
+    Pack,
+    Phrase,
+    Place,
+    Rule,
+    RuleClass,
+    RuleStatus,
+    Scoring,
+    Text,
+    Tolerance,
+    Where,
 )  # fmt: skip
-from scoring_rules.parse import Conditions, amount, places
+from scoring_rules.parse import Conditions, places
 from scoring_rules.problems import LOCALES, Origin, PackError, Problems
 from scoring_rules.source import Source, read_file
 

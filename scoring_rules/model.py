@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +16,7 @@ from typing import Any
 from scoring_rules.problems import Origin
 
 Text = Mapping[str, str]  # a locale ("zh", "en") to its text
+SLOT_PATTERN = re.compile(r"\{([a-z_]+)\}")  # {company} in a phrase
 
 
 class RuleClass(StrEnum):

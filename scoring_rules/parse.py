@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from scoring_rules.model import (
-    EVERYWHERE, All, Amount, AnyOf, AtLeast, Attribute, Condition, Duration, EmotionIs, Entity, Head, InOrder,
-    Interruption, Language, Loudness, Meaning, Near, Not, Phrase, Place, Regex, Repeat, ReplyLatency, SilenceIs,
-    Slot, SpeechRate, TalkShare, Test, Tolerance, TurnCount, Where,
+    EVERYWHERE,
+    All,
+    Amount,
+    AnyOf,
+    AtLeast,
+    Attribute,
+    Condition,
+    Duration,
+    EmotionIs,
+    Entity,
+    Head,
+    InOrder,
+    Interruption,
+    Language,
+    Loudness,
+    Meaning,
+    Near,
+    Not,
+    Phrase,
+    Place,
+    Regex,
+    Repeat,
+    ReplyLatency,
+    SilenceIs,
+    Slot,
+    SpeechRate,
+    TalkShare,
+    Test,
+    Tolerance,
+    TurnCount,
+    Where,
 )  # fmt: skip
-from scoring_rules.problems import Origin
 from scoring_rules.source import Source
 
 ROLES = ("agent", "customer", "ivr", "system", "any")
@@ -25,7 +52,6 @@ UNITS = ("clause", "sentence", "turn", "call")
 WHERE_KEYS = ("speaker", "first", "last", "in", "near")
 PLACES = ("hit", "clause", "sentence", "turn", "before", "after", "clause before", "clause after", "call", "earlier", "later")
 MAX_PHRASE = 60  # characters; anything longer is a sentence, for which `meaning` is the tool
-SLOT = re.compile(r"\{([a-z_]+)\}")
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ?(?:(agent|customer) )?(turns?|seconds?|chars?)|rest")
 _NEIGHBOUR = re.compile(r"(previous|next)(?: (\d+))?(?: (agent|customer))? turns?")
 
@@ -98,7 +124,7 @@ class Conditions:
             return None
         if len(items) > 1:
             unit = keys["same"].choice(UNITS) if "same" in keys else same
-            return Condition(All(tuple(items), unit), where, node.origin)
+            return Condition(All(locating_first(items), unit), where, node.origin)
         only = items[0]
         if where == EVERYWHERE:
             return only
@@ -315,6 +341,10 @@ def _repeat(_: Conditions, node: Source, __: Keys, ___: str) -> Test | None:
     )
 
 
+def _optional(keys: Keys, name: str, low: float, high: float) -> float | None:
+    return keys[name].number(low, high) if name in keys else None
+
+
 def _band(node: Source, keys: Keys, low: float, high: float) -> tuple[float | None, float | None]:
     over, under = _optional(keys, "over", low, high), _optional(keys, "under", low, high)
     if over is None and under is None:
@@ -375,7 +405,12 @@ def _subject(_: Conditions, node: Source, __: Keys, ___: str) -> Test | None:
 def _all(reader: Conditions, node: Source, keys: Keys, same: str) -> Test | None:
     unit = keys["same"].choice(UNITS) if "same" in keys else same
     items = _items(reader, node, unit)
-    return All(items, unit) if items else None
+    return All(locating_first(items), unit) if items else None
+
+
+def locating_first(items: Sequence[Condition]) -> tuple[Condition, ...]:
+    """The order in which `all` works: what finds a place before what only asks about one."""
+    return tuple(sorted(items, key=lambda item: isinstance(item.test, Not | Language | Attribute | Slot)))
 
 
 def _any(reader: Conditions, node: Source, _: Keys, same: str) -> Test | None:
@@ -458,4 +493,3 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
-__all__ = ["ENTITIES", "OPTIONS", "SLOT", "TESTS", "Conditions", "Origin", "amount", "places"]

@@ -56,7 +56,7 @@ class Source:
 
     def scalar(self) -> str | int | float | bool | None:
         text = self._node.value
-        if self._node.style in ("'", '"', "|", ">"):
+        if isinstance(self._node, yaml.ScalarNode) and self._node.style in ("'", '"', "|", ">"):
             return text
         if text in ("", "~", "null"):
             return None
@@ -220,4 +220,4 @@ def _sound(root: Source, node: yaml.Node, seen: set[int], depth: int) -> bool:
     if isinstance(node, yaml.ScalarNode):
         return True
     children = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
-    return all([_sound(root, child, seen, depth + 1) for child in children])
+    return all(_sound(root, child, seen, depth + 1) for child in children)

@@ -1,0 +1,235 @@
+"""One conversation as the rules look at it: one axis of characters, roles, runs of turns, clauses, word probabilities.
+
+Everything that costs is worked out when first asked for. Offsets are positions on the joined text (scoring_rules.text);
+`place` leads back to a turn and its own characters.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scoring_rules.conversation import Conversation, WordLike
+from scoring_rules.grammar import Grammar, Interval, piece_at
+from scoring_rules.match import Found, Matcher
+from scoring_rules.text import views
+
+Region = tuple[Interval, ...]  # sorted, apart
+_FAR = 1 << 60
+
+
+class Hit(NamedTuple):
+    """Where a condition holds. `turn` is -1 for what concerns the whole call; `time` in seconds."""
+
+    start: int
+    end: int
+    turn: int
+    how: str
+    sure: bool = True
+    time: tuple[float, float] | None = None
+    turns: tuple[int, ...] = ()  # the turns around a silence, or those a whole-call measure spans
+    parts: tuple[Hit, ...] = ()  # further places that belong to the same event
+    note: str = ""
+
+
+class Call:
+    """A conversation, scanned. `roles` are the speakers that conditions mean where they name none."""
+
+    def __init__(self, conversation: Conversation, matcher: Matcher, grammar: Grammar, doubtful: float) -> None:
+        self.conversation = conversation
+        self.turns = conversation.turns
+        self.grammar = grammar
+        self.view = views([turn.text for turn in self.turns], matcher.language)
+        self.starts, self.ends = self.view.starts, self.view.ends
+        self.plain = self.view.plain
+        self.found: dict[int, list[Found]] = matcher.scan(self.view)
+        self.role = [None if turn.role is None else str(turn.role) for turn in self.turns]
+        self.doubtful = doubtful
+        self.roles: tuple[str, ...] = ("any",)
+        self.reasons: set[str] = set()  # why conditions could not be evaluated, since last cleared
+        self.wanted: dict[str, None] = {}  # texts whose embedding is asked for
+        self.waiting = False  # the rule at hand asked for one
+        self._regions: dict[tuple[str, ...], Region] = {}
+        self._runs: dict[tuple[str, ...], list[Interval]] = {}
+        self._clauses: dict[int, list[Interval]] = {}
+        self._sentences: dict[int, list[Interval]] = {}
+        self._words: dict[int, list[tuple[int, int, WordLike]]] = {}
+        self.memory: dict[object, object] = {}  # what conditions want to keep during a call
+
+    # --- turns and runs
+
+    def turn_of(self, position: int) -> int:
+        return bisect_right(self.starts, position) - 1
+
+    def place(self, start: int, end: int) -> tuple[int, int, int]:
+        """(turn, start character, end character) in the turn's own text."""
+        turn = self.turn_of(start)
+        base = self.starts[turn]
+        return turn, start - base, min(end, self.ends[turn]) - base
+
+    def is_of(self, turn: int, roles: tuple[str, ...]) -> bool:
+        return roles == ("any",) or "any" in roles or self.role[turn] in roles
+
+    def region(self, roles: tuple[str, ...]) -> Region:
+        """All turns of these roles."""
+        found = self._regions.get(roles)
+        if found is None:
+            found = tuple((self.starts[i], self.ends[i]) for i in range(len(self.turns)) if self.is_of(i, roles))
+            self._regions[roles] = found
+        return found
+
+    def runs(self, roles: tuple[str, ...]) -> list[Interval]:
+        """[first, last] turn indices of the unbroken runs of one role, of these roles only."""
+        found = self._runs.get(roles)
+        if found is None:
+            found, before = [], object()
+            for index, role in enumerate(self.role):
+                if not self.is_of(index, roles):
+                    before = object()
+                elif role is not None and role == before:
+                    found[-1] = (found[-1][0], index)
+                else:
+                    found.append((index, index))
+                    before = role
+            self._runs[roles] = found
+        return found
+
+    def run_of(self, turn: int) -> Interval:
+        """The unbroken run of one role that holds a turn."""
+        runs = self.runs(("any",))
+        return runs[bisect_right(runs, (turn, _FAR)) - 1]
+
+    def stretch(self, first: int, last: int, roles: tuple[str, ...] = ("any",)) -> Region:
+        """The turns first..last of these roles."""
+        return tuple((self.starts[i], self.ends[i]) for i in range(max(0, first), min(last, len(self.turns) - 1) + 1) if self.is_of(i, roles))
+
+    # --- clauses and sentences, as intervals on the call's axis
+
+    def text(self, interval: Interval) -> str:
+        return self.plain[interval[0] : interval[1]]
+
+    def clauses(self, turn: int) -> list[Interval]:
+        found = self._clauses.get(turn)
+        if found is None:
+            base = self.starts[turn]
+            found = [(lo + base, hi + base) for lo, hi in self.grammar.clauses(self.plain[base : self.ends[turn]])]
+            self._clauses[turn] = found
+        return found
+
+    def sentences(self, turn: int) -> list[Interval]:
+        found = self._sentences.get(turn)
+        if found is None:
+            base = self.starts[turn]
+            found = [(lo + base, hi + base) for lo, hi in self.grammar.sentences(self.plain[base : self.ends[turn]])]
+            self._sentences[turn] = found
+        return found
+
+    def pieces(self, turn: int, unit: str) -> list[Interval]:
+        if unit == "clause":
+            return self.clauses(turn)
+        return self.sentences(turn) if unit == "sentence" else [(self.starts[turn], self.ends[turn])]
+
+    def around(self, hit: Hit, unit: str) -> Interval:
+        """The clause(s) or sentence(s) that a hit touches."""
+        pieces = self.pieces(hit.turn, unit)
+        first = piece_at(pieces, hit.start)
+        last = piece_at(pieces, max(hit.start, min(hit.end, self.ends[hit.turn]) - 1))
+        return pieces[first][0], pieces[last][1]
+
+    # --- how well it was heard
+
+    def spoken(self, turn: int) -> list[tuple[int, int, WordLike]]:
+        """(start, end, word) of the turn's words on the call's axis, as far as they are found in its text."""
+        found = self._words.get(turn)
+        if found is None:
+            found = []
+            text, base, cursor = self.turns[turn].text, self.starts[turn], 0
+            for word in self.turns[turn].words:
+                bare = word.text.strip()
+                at = text.find(bare, cursor) if bare else -1
+                if at >= 0:
+                    cursor = at + len(bare)
+                    found.append((base + at, base + cursor, word))
+            self._words[turn] = found
+        return found
+
+    def well_heard(self, start: int, end: int, turn: int) -> bool:
+        """Whether no word of the stretch is doubtful and its turn carries no mark."""
+        if self.turns[turn].marks:
+            return False
+        if not self.turns[turn].words:
+            return True
+        return all(
+            word.probability >= self.doubtful for lo, hi, word in self.spoken(turn) if lo < end and start < hi
+        )
+
+    def doubtful_share(self, region: Region) -> float:
+        """Share of the characters between a region's first and last turn, of its roles or of nobody's, that are doubtful."""
+        if not region:
+            return 1.0
+        inside = {self.turn_of(lo) for lo, _ in region}
+        total = doubtful = 0
+        for turn in range(min(inside), max(inside) + 1):
+            length = self.ends[turn] - self.starts[turn]
+            if turn in inside:
+                total += length
+                if self.turns[turn].marks:
+                    doubtful += length
+                elif self.turns[turn].words:
+                    doubtful += sum(hi - lo for lo, hi, word in self.spoken(turn) if word.probability < self.doubtful)
+            elif self.role[turn] is None:
+                total += length
+                doubtful += length
+        return doubtful / total if total else 1.0
+
+    # --- time
+
+    def time_of(self, turn: int) -> tuple[float, float] | None:
+        start, end = self.turns[turn].start, self.turns[turn].end
+        return None if start is None or end is None else (start, end)
+
+    def time_at(self, hit: Hit) -> tuple[float, float] | None:
+        """Seconds of a hit: its own, its words', or its turn's."""
+        if hit.time is not None or hit.turn < 0:
+            return hit.time
+        words = [word for lo, hi, word in self.spoken(hit.turn) if lo < hit.end and hit.start < hi]
+        return (words[0].start, words[-1].end) if words else self.time_of(hit.turn)
+
+    def end_time(self) -> float | None:
+        if self.conversation.duration is not None:
+            return self.conversation.duration
+        ends = [turn.end for turn in self.turns if turn.end is not None]
+        return max(ends) if ends else None
+
+
+def inside(region: Region, position: int) -> bool:
+    """Whether a position lies in a region; an empty turn holds its own start."""
+    index = bisect_right(region, (position, _FAR)) - 1
+    return index >= 0 and (position < region[index][1] or position == region[index][0])
+
+
+def common(one: Region, other: Region) -> Region:
+    """What two regions share."""
+    found = []
+    i = j = 0
+    while i < len(one) and j < len(other):
+        lo, hi = max(one[i][0], other[j][0]), min(one[i][1], other[j][1])
+        if lo < hi or (lo == hi and one[i] == other[j]):
+            found.append((lo, hi))
+        if one[i][1] <= other[j][1]:
+            i += 1
+        else:
+            j += 1
+    return tuple(found)
+
+
+def joined(regions: Sequence[Region]) -> Region:
+    """Regions together, sorted, overlaps merged."""
+    found: list[Interval] = []
+    for lo, hi in sorted(interval for region in regions for interval in region):
+        if found and lo <= found[-1][1]:
+            found[-1] = (found[-1][0], max(hi, found[-1][1]))
+        else:
+            found.append((lo, hi))
+    return tuple(found)

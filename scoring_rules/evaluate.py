@@ -1,0 +1,318 @@
+"""Rules over a call: hits become findings, findings an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scoring_rules.call import Call, Hit, Region, common, joined
+from scoring_rules.conditions import Finder, State
+from scoring_rules.conversation import Conversation
+from scoring_rules.match import sentence_ends
+from scoring_rules.meaning import Encoder, Judges
+from scoring_rules.model import Condition, Expect, FindingStatus, Outcome, Pack, Place, Reason, Rule, Where
+from scoring_rules.places import place, window
+from scoring_rules.plan import compile_plan
+
+_CLAUSE = (Place("clause"),)
+_PREFERENCE = ("phrase", "regex", "entity", "head", "meaning", "pinyin")  # which of overlapping hits names the finding
+MAX_ROUNDS = 4  # of asking for embeddings: a meaning inside another's mitigation is two
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A place: characters of a turn, or seconds with the turns around them, or the turns that were searched."""
+
+    turn: int | None = None
+    start_char: int | None = None
+    end_char: int | None = None
+    start: float | None = None  # s
+    end: float | None = None  # s
+    turns: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One event. `why` names the condition that held it back (its place in the pack), where one did."""
+
+    status: FindingStatus
+    how: str  # phrase | pinyin | regex | meaning | head | entity | silence | … | missing
+    evidence: tuple[Evidence, ...]
+    note: str = ""  # a measured value, an entity's kind
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    rule: str
+    outcome: Outcome
+    findings: tuple[Finding, ...] = ()
+    reason: str = ""  # for not_evaluated
+    unevaluated: tuple[str, ...] = ()  # reasons why parts of the rule could not be judged
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """For `rules try`: a hit, what became of it, and the condition that decided."""
+
+    rule: str
+    hit: Hit
+    fate: str  # confirmed | suspected | mitigated | excepted | across_sentences
+    by: Condition | None = None
+
+
+class Evaluator:
+    """A pack, compiled for every language it has. Safe to keep for many calls; not for several threads at once."""
+
+    def __init__(self, pack: Pack, encoder: Encoder | None = None) -> None:
+        self.pack = pack
+        self._plans = {language: compile_plan(pack, language) for language in pack.languages}
+        self._passed = {rule.id: RuleResult(rule.id, Outcome.PASS) for rule in pack.rules}
+        self._judges = Judges(encoder)
+
+    def run(self, conversation: Conversation) -> tuple[RuleResult, ...]:
+        """One result a rule of the conversation's language, in the pack's order; none for a language without a pack."""
+        return self._run(conversation, None)
+
+    def trace(self, conversation: Conversation) -> tuple[tuple[RuleResult, ...], tuple[Considered, ...]]:
+        """The results, and every hit that was considered on the way."""
+        considered: list[Considered] = []
+        return self._run(conversation, considered), tuple(dict.fromkeys(considered))
+
+    def _run(self, conversation: Conversation, considered: list[Considered] | None) -> tuple[RuleResult, ...]:
+        plan = self._plans.get(conversation.language.lower().replace("_", "-").split("-")[0])
+        if plan is None:
+            return ()
+        call = Call(conversation, plan.matcher, plan.grammar, self.pack.scoring.confidence.word)
+        awake = set(plan.always)
+        for atom in call.found:
+            awake.update(plan.wakes.get(atom, ()))
+        finder = Finder(plan, call, self._judges)
+        results = [self._passed[rule.id] for rule in plan.rules]
+        pending: Sequence[int] = sorted(awake)
+        for _ in range(MAX_ROUNDS):
+            call.wanted.clear()
+            again = []
+            for index in pending:
+                call.waiting = False
+                results[index] = _judge(finder, plan.rules[index], considered)
+                if call.waiting:
+                    again.append(index)
+            if not call.wanted:
+                break
+            self._judges.encode(list(call.wanted))
+            pending = again
+        return tuple(results)
+
+
+def _judge(finder: Finder, rule: Rule, considered: list[Considered] | None) -> RuleResult:
+    call = finder.call
+    call.reasons.clear()
+    call.roles = ("any",)
+    doubtful = False
+    for condition in rule.when:
+        hits, state = finder.find(condition, None, None)
+        if not hits:
+            if state is State.KNOWN:
+                return RuleResult(rule.id, Outcome.NOT_APPLICABLE)
+            return _not_evaluated(rule, call)
+        doubtful |= not any(hit.sure for hit in hits)
+    call.roles = rule.where.speaker
+    if rule.expect is Expect.PRESENT:
+        return _present(finder, rule, doubtful)
+    return _absent(finder, rule, doubtful, considered)
+
+
+def _not_evaluated(rule: Rule, call: Call, reason: str = "") -> RuleResult:
+    reasons = tuple(sorted(call.reasons))
+    return RuleResult(rule.id, Outcome.NOT_EVALUATED, (), reason or (reasons[0] if reasons else ""), reasons)
+
+
+# --- rules on what must not be said ------------------------------------------------------------------------
+
+
+def _absent(finder: Finder, rule: Rule, doubtful: bool, considered: list[Considered] | None) -> RuleResult:
+    call = finder.call
+    region: Region | None = None
+    if rule.where.near or rule.where.first or rule.where.last:
+        if rule.where.near:
+            anchors, state = finder.anchors(rule.where.near)
+            if not anchors:
+                return RuleResult(rule.id, Outcome.NOT_APPLICABLE) if state is State.KNOWN else _not_evaluated(rule, call)
+        limits = finder.limits(rule.where, None, None)
+        if limits is None:
+            call.reasons.add(Reason.NO_TIMES.value)
+            return _not_evaluated(rule, call)
+        region = limits[0]
+    found: list[tuple[Hit, FindingStatus, str]] = []
+    unjudged = State.UNKNOWN
+    for condition in rule.match:
+        hits, state = finder.find(condition, region, None)
+        unjudged = min(unjudged, state)
+        for hit in hits:
+            status, by = _status(finder, rule, hit, doubtful)
+            if considered is not None:
+                considered.append(Considered(rule.id, hit, status.value if status else "excepted" if by else "across_sentences", by))
+            if status is not None:
+                found.append((hit, status, "" if by is None else str(by.origin)))
+    if not found:
+        if unjudged is State.UNKNOWN:
+            return _not_evaluated(rule, call)
+        if not call.reasons:
+            return RuleResult(rule.id, Outcome.PASS)
+    findings = tuple(_finding(call, *group) for group in _events(found))
+    failed = any(finding.status is FindingStatus.CONFIRMED for finding in findings)
+    return RuleResult(rule.id, Outcome.FAIL if failed else Outcome.PASS, findings, "", tuple(sorted(call.reasons)))
+
+
+def _status(finder: Finder, rule: Rule, hit: Hit, doubtful: bool) -> tuple[FindingStatus | None, Condition | None]:
+    """What a hit is worth, and the condition that took something from it; None: nothing at all."""
+    call = finder.call
+    roles, call.roles = call.roles, ("any",)
+    try:
+        if hit.how in ("phrase", "pinyin") and not sentence_ends().isdisjoint(call.plain[hit.start : hit.end]):
+            return None, None
+        for condition in rule.unless:
+            if _holds(finder, condition, hit):
+                return None, condition
+        if rule.mitigate:
+            for condition in rule.mitigate.conditions:
+                if _holds(finder, condition, hit, rule.mitigate.places):
+                    return FindingStatus.MITIGATED, condition
+        for condition in rule.suspect:
+            if _holds(finder, condition, hit):
+                return FindingStatus.SUSPECTED, condition
+    finally:
+        call.roles = roles
+    return (FindingStatus.CONFIRMED if not doubtful and _sure(call, hit) else FindingStatus.SUSPECTED), None
+
+
+def _holds(finder: Finder, condition: Condition, hit: Hit, places: tuple[Place, ...] = _CLAUSE) -> bool:
+    """Whether a condition holds of a hit, by default in its clause."""
+    region: Region | None = None
+    if not condition.where.places:
+        region = joined([place(finder.call, spot, hit) for spot in places])
+    return bool(finder.find(condition, region, hit)[0])
+
+
+def _sure(call: Call, hit: Hit) -> bool:
+    if not hit.sure:
+        return False
+    if hit.turn >= 0 and hit.how in ("phrase", "regex", "entity", "head", "meaning", "repeat"):
+        if not call.well_heard(hit.start, hit.end, hit.turn):
+            return False
+    elif hit.turn >= 0 and call.turns[hit.turn].marks:
+        return False
+    return all(_sure(call, part) for part in hit.parts)
+
+
+Judged = tuple[Hit, FindingStatus, str]
+
+
+def _events(found: list[Judged]) -> list[Judged]:
+    """Hits that overlap are one event: the surest names it."""
+    order = (FindingStatus.CONFIRMED, FindingStatus.MITIGATED, FindingStatus.SUSPECTED)
+
+    def rank(item: Judged) -> tuple[int, int, int]:
+        hit, status, _ = item
+        how = _PREFERENCE.index(hit.how) if hit.how in _PREFERENCE else 0
+        return order.index(status), how, hit.start - hit.end
+
+    kept: list[Judged] = []
+    for item in sorted(found, key=rank):
+        if not any(_same_event(item[0], other[0]) for other in kept):
+            kept.append(item)
+    return sorted(kept, key=lambda item: (item[0].start, item[0].time or (0.0, 0.0)))
+
+
+def _same_event(one: Hit, other: Hit) -> bool:
+    if one.turn < 0 or other.turn < 0:
+        return one.how == other.how and one.time == other.time and one.turns == other.turns
+    mine = [one, *one.parts]
+    return any(a.start < b.end and b.start < a.end for a in mine for b in (other, *other.parts))
+
+
+def _finding(call: Call, hit: Hit, status: FindingStatus, why: str) -> Finding:
+    return Finding(status, hit.how, tuple(_evidence(call, part) for part in (hit, *hit.parts)), hit.note, why)
+
+
+def _evidence(call: Call, hit: Hit) -> Evidence:
+    time = call.time_at(hit)
+    start, end = time or (None, None)
+    around = tuple(index for index in hit.turns if 0 <= index < len(call.turns))
+    if hit.turn < 0:
+        return Evidence(None, None, None, start, end, around)
+    turn, first, last = call.place(hit.start, hit.end)
+    return Evidence(turn, first, last, start, end, around)
+
+
+# --- rules on what must be said ----------------------------------------------------------------------------
+
+
+def _present(finder: Finder, rule: Rule, doubtful: bool) -> RuleResult:
+    call, near = finder.call, rule.where.near
+    spoken = call.region(rule.where.speaker)
+    if near is None:
+        windows: list[tuple[Hit | None, Region | None]] = [(None, spoken)]
+    else:
+        anchors, state = finder.anchors(near)
+        if not anchors:
+            return RuleResult(rule.id, Outcome.NOT_APPLICABLE) if state is State.KNOWN else _not_evaluated(rule, call)
+        doubtful |= not any(anchor.sure for anchor in anchors)
+        around = [(anchor, window(call, anchor, near.before, near.after)) for anchor in anchors]
+        windows = [(anchor, None if part is None else common(spoken, part)) for anchor, part in around]
+    if any(region is None for _, region in windows):
+        call.reasons.add(Reason.NO_TIMES.value)
+        return _not_evaluated(rule, call)
+    hits: list[Hit] = []
+    missing: list[tuple[Hit | None, Region]] = []
+    unjudged = State.KNOWN
+    for anchor, region in windows:
+        assert region is not None
+        area = finder.limits(Where(first=rule.where.first, last=rule.where.last), region, None)
+        if area is None or area[0] is None:
+            call.reasons.add(Reason.NO_TIMES.value)
+            return _not_evaluated(rule, call)
+        found, state = _match(finder, rule, area[0], anchor)
+        unjudged = max(unjudged, state)
+        if found:
+            hits += found
+        else:
+            missing.append((anchor, area[0]))
+    needed = near is not None and near.which == "every"
+    if hits and not (needed and missing):
+        findings = tuple(
+            _finding(call, hit, FindingStatus.CONFIRMED if _sure(call, hit) else FindingStatus.SUSPECTED, "")
+            for hit, _, _ in _events([(hit, FindingStatus.CONFIRMED, "") for hit in hits])
+        )
+        return RuleResult(rule.id, Outcome.PASS, findings, "", tuple(sorted(call.reasons)))
+    if unjudged is not State.KNOWN:
+        return _not_evaluated(rule, call)
+    searched = joined([region for _, region in missing])
+    if not searched and not any(anchor for anchor, _ in missing):
+        return _not_evaluated(rule, call, Reason.NO_SPEECH.value)
+    limit = finder.plan.pack.scoring.confidence.window
+    if doubtful or (searched and call.doubtful_share(searched) > limit):
+        return _not_evaluated(rule, call, Reason.LOW_CONFIDENCE.value)
+    return RuleResult(rule.id, Outcome.FAIL, tuple(_missing(call, anchor, region) for anchor, region in missing))
+
+
+def _match(finder: Finder, rule: Rule, region: Region, anchor: Hit | None) -> tuple[list[Hit], State]:
+    hits: list[Hit] = []
+    worst = State.KNOWN
+    for condition in rule.match:
+        found, state = finder.find(condition, region, anchor)
+        hits += found
+        worst = max(worst, state)
+    return hits, worst
+
+
+def _missing(call: Call, anchor: Hit | None, region: Region) -> Finding:
+    """What was not said, with the turns that were searched and, where there is one, the event that asked for it."""
+    turns = tuple(dict.fromkeys(call.turn_of(lo) for lo, _ in region))
+    times = [time for turn in turns if (time := call.time_of(turn))]
+    start, end = (times[0][0], times[-1][1]) if times else (None, None)
+    places = [Evidence(None, None, None, start, end, turns)]
+    if anchor is not None:
+        places.append(_evidence(call, anchor))
+    return Finding(FindingStatus.CONFIRMED, "missing", tuple(places))

@@ -1,0 +1,229 @@
+"""All phrases of all rules in one pass: an Aho-Corasick automaton over words, and one over sounds.
+
+The cost is one step a character, whatever the number of phrases. Each phrase list is an *atom*; a scan gives, for
+each atom, where it was found on the axis of the call's received text.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import ahocorasick
+import numpy as np
+
+from scoring_rules.model import Tolerance
+from scoring_rules.sounds import allowed_differences, readings, sounds
+from scoring_rules.text import BREAK, SENTENCE_END, Points, Views, fold, number_forms, points, string
+
+WORDS, SOUND = 0, 1
+
+
+class Found(NamedTuple):
+    """A stretch [start, end) of the received text; `how` is WORDS or SOUND."""
+
+    start: int
+    end: int
+    how: int
+
+
+class Matcher:
+    """Holds the automata of one language. Atoms are added first, then `scan` may be called."""
+
+    def __init__(self, language: str, fillers: Sequence[str] = ()) -> None:
+        self.language = language
+        self._fillers = [points(fold(filler, language)) for filler in fillers]
+        self._words: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
+        self._sounds: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
+        self._count = 0
+        self._automata: tuple[ahocorasick.Automaton | None, ahocorasick.Automaton | None] | None = None
+
+    def add(self, phrases: Sequence[str], tolerance: Tolerance) -> int:
+        """A new atom for these phrases; its number."""
+        atom, self._count = self._count, self._count + 1
+        self._automata = None
+        for phrase in phrases:
+            base = fold(phrase, self.language)
+            if not base.strip():
+                continue
+            if tolerance is Tolerance.EXACT:
+                self._words[base][atom, phrase] = None
+                continue
+            for form in number_forms(base) if self.language == "zh" else (base,):
+                self._words[form][atom, ""] = None
+                if tolerance is Tolerance.PINYIN:
+                    for spoken in readings(phrase, form):
+                        self._sounds[spoken][atom, form] = None
+        return atom
+
+    def _build(self) -> tuple[ahocorasick.Automaton | None, ahocorasick.Automaton | None]:
+        if self._automata is None:
+            self._automata = _automaton(self._words), _automaton(self._sounds)
+        return self._automata
+
+    def scan(self, view: Views) -> dict[int, list[Found]]:
+        """Atom to where it was found, in order of position."""
+        words, heard = self._build()
+        found: dict[int, list[Found]] = defaultdict(list)
+        if words is None:
+            return found
+        compact, offsets, received = view.compact, view.offsets, view.text
+        trim = 1 if self.language == "en" else 0  # English phrases carry their word limits
+        for end, (length, entries) in words.iter(compact):
+            start = offsets[end - length + 1 + trim]
+            stop = offsets[end - trim] + 1
+            for atom, exact in entries:
+                if not exact or received[start:stop] == exact:
+                    found[atom].append(Found(start, stop, WORDS))
+        unordered: set[int] = set()
+        self._without_fillers(view, words, trim, found, unordered)
+        if heard is not None:
+            for end, (length, entries) in heard.iter(sounds(compact)):
+                said = compact[end - length + 1 : end + 1]
+                for atom, phrase in entries:
+                    if said != phrase and _differences(said, phrase) <= allowed_differences(length):
+                        found[atom].append(Found(offsets[end - length + 1], offsets[end] + 1, SOUND))
+                        unordered.add(atom)
+        for atom in unordered:
+            found[atom].sort()
+        return found
+
+    def _without_fillers(
+        self,
+        view: Views,
+        words: ahocorasick.Automaton,
+        trim: int,
+        found: dict[int, list[Found]],
+        unordered: set[int],
+    ) -> None:
+        """A second look at the turns that hold fillers or stutters, with these left out."""
+        values = points(view.compact)
+        dropped = _stutters(values) if self.language == "zh" else np.zeros(len(values), dtype=bool)
+        for filler in self._fillers:
+            dropped |= _occurrences(values, filler, keep=trim)
+        if not dropped.any():
+            return
+        turn = np.cumsum(values == BREAK)
+        affected = np.zeros(int(turn[-1]) + 1, dtype=bool)
+        affected[turn[dropped]] = True
+        kept = np.flatnonzero(affected[turn] & ~dropped)
+        places, offsets, received = kept.tolist(), view.offsets, view.text
+        for end, (length, entries) in words.iter(string(values[kept])):
+            first, last = places[end - length + 1 + trim], places[end - trim]
+            if last - first == length - 1 - 2 * trim:
+                continue  # nothing was left out inside it: found before
+            start, stop = offsets[first], offsets[last] + 1
+            for atom, exact in entries:
+                if not exact and received[start] != " ":
+                    found[atom].append(Found(start, stop, WORDS))
+                    unordered.add(atom)
+
+
+def _automaton(entries: Mapping[str, Mapping[tuple[int, str], None]]) -> ahocorasick.Automaton | None:
+    if not entries:
+        return None
+    automaton = ahocorasick.Automaton()
+    for key, values in entries.items():
+        automaton.add_word(key, (len(key), tuple(values)))
+    automaton.make_automaton()
+    return automaton
+
+
+def _differences(one: str, other: str) -> int:
+    return sum(a != b for a, b in zip(one, other, strict=True))
+
+
+def _occurrences(values: Points, word: Points, keep: int) -> np.ndarray:
+    """(characters,) bool: where `word` stands, but for its last `keep` characters."""
+    inside = np.zeros(len(values), dtype=bool)
+    width = len(word)
+    if width > len(values) or not width:
+        return inside
+    begins = values[: len(values) - width + 1] == word[0]
+    for step in range(1, width):
+        begins &= values[step : len(values) - width + 1 + step] == word[step]
+    for step in range(width - keep):
+        inside[step : len(values) - width + 1 + step] |= begins
+    return inside
+
+
+def _stutters(values: Points) -> np.ndarray:
+    """(characters,) bool: all but the last of the same character or pair of characters said over again (我我不, 我不我不)."""
+    dropped = np.zeros(len(values), dtype=bool)
+    speech = (values != BREAK) & ((values < ord("0")) | (values > ord("9")))
+    if len(values) > 1:
+        dropped[:-1] |= (values[:-1] == values[1:]) & speech[:-1]
+    if len(values) > 3:
+        same = (values[:-2] == values[2:]) & speech[:-2]
+        pair = same[:-1] & same[1:]
+        dropped[: len(pair)] |= pair
+        dropped[1 : len(pair) + 1] |= pair
+    return dropped
+
+
+@cache
+def sentence_ends() -> frozenset[str]:
+    return frozenset(SENTENCE_END)
+
+
+def required_literals(pattern: str) -> tuple[str, ...] | None:
+    """Words of which at least one stands in whatever the pattern matches; None where there is no such word.
+
+    They let the automaton decide where a pattern is tried at all. RE2 and Python read the constructs handled
+    here alike; for anything else the answer is None, and the pattern is tried everywhere.
+    """
+    import re
+    import warnings
+
+    try:
+        from re import _parser as parser  # type: ignore[attr-defined]
+    except ImportError:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = parser.parse(pattern)
+    except (re.error, OverflowError, RecursionError, ValueError):
+        return None
+    if tree.state.flags & (re.IGNORECASE | re.VERBOSE):
+        return None
+    return _literals(list(tree))
+
+
+MAX_LITERALS = 64  # of one pattern: beyond it the pattern is near to matching everywhere
+
+
+def _literals(items: list) -> tuple[str, ...] | None:
+    """The best set of required words of a sequence: the one whose shortest word is longest."""
+    best: tuple[str, ...] | None = None
+    run = ""
+
+    def better(candidate: tuple[str, ...] | None) -> None:
+        nonlocal best
+        if candidate and all(candidate) and len(candidate) <= MAX_LITERALS:
+            score = min(map(len, candidate)), -len(candidate)
+            if best is None or score > (min(map(len, best)), -len(best)):
+                best = candidate
+
+    for operation, argument in items:
+        name = str(operation)
+        if name == "LITERAL":
+            run += chr(argument)
+            continue
+        better((run,))
+        run = ""
+        if name == "SUBPATTERN":
+            better(_literals(list(argument[3])) if not argument[1] and not argument[2] else None)
+        elif name == "BRANCH":
+            branches = [_literals(list(branch)) for branch in argument[1]]
+            if all(branches):
+                better(tuple(dict.fromkeys(word for branch in branches for word in branch or ())))
+        elif name == "IN":
+            if all(str(kind) == "LITERAL" for kind, _ in argument):
+                better(tuple(chr(code) for _, code in argument))
+        elif name in ("MAX_REPEAT", "MIN_REPEAT") and argument[0] >= 1:
+            better(_literals(list(argument[2])))
+    better((run,))
+    return best

@@ -1,0 +1,120 @@
+"""Meaning: nearness to exemplar sentences and trained heads, over a sentence model that is handed in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from scoring_rules.call import Call, Hit
+from scoring_rules.conditions import Finder, Minds
+from scoring_rules.heads import Head as Trained
+from scoring_rules.heads import features, load_head
+from scoring_rules.model import Head, Meaning, Reason
+
+DATA = Path(__file__).parent / "data"
+CACHED_TEXTS = 20_000  # embeddings kept: about 30 MB at 384 dimensions
+BACKGROUND_SHARE = 0.995  # of background sentences lie below a calibrated threshold: one false alarm in 200
+
+
+class Encoder(Protocol):
+    """A sentence model."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """(texts, dimensions) float32, each row of length 1."""
+        ...
+
+
+class Judges(Minds):
+    """Judges of meaning with a cache. Texts that are not yet encoded are asked for, and judged in the next round."""
+
+    def __init__(self, encoder: Encoder | None) -> None:
+        self.encoder = encoder
+        self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._exemplars: dict[tuple[str, ...], np.ndarray] = {}
+
+    def encode(self, texts: list[str]) -> None:
+        """Encodes in one batch what is asked for and not known."""
+        assert self.encoder is not None
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if new:
+            self._vectors.update(zip(new, self.encoder.encode(new), strict=True))
+        while len(self._vectors) > max(CACHED_TEXTS, len(texts)):
+            self._vectors.popitem(last=False)
+
+    def vectors(self, texts: Sequence[str], call: Call) -> np.ndarray | None:
+        """(texts, dimensions), or None after asking for those that are missing."""
+        missing = [text for text in texts if text not in self._vectors]
+        if missing:
+            call.wanted.update(dict.fromkeys(missing))
+            call.waiting = True
+            return None
+        return np.stack([self._vectors[text] for text in texts])
+
+    def near(self, test: Meaning, texts: Sequence[str], call: Call) -> list[bool] | Reason:
+        if self.encoder is None:
+            return Reason.NO_ENCODER
+        threshold = test.threshold
+        if threshold is None:
+            threshold = calibrated(self.encoder.fingerprint, test.exemplars)
+            if threshold is None:
+                return Reason.UNCALIBRATED
+        found = self.vectors(texts, call)
+        if found is None:
+            return [False] * len(texts)
+        exemplars = self._exemplars.get(test.exemplars)
+        if exemplars is None:
+            exemplars = self._exemplars[test.exemplars] = self.encoder.encode(list(test.exemplars))
+        return ((found @ exemplars.T).max(axis=1) >= threshold).tolist()
+
+    def classify(self, test: Head, pieces: Sequence[Hit], finder: Finder) -> list[str] | Reason:
+        head: Trained | None = None
+        if self.encoder is not None:
+            head = load_head(test.family, self.encoder.fingerprint)
+        head = head or load_head(test.family, "")
+        if head is None:
+            return Reason.NO_HEAD
+        found = None
+        if head.dimensions:
+            texts = [text for piece in pieces for text in head.texts(finder.call, piece)]
+            found = self.vectors(texts, finder.call)
+            if found is None:
+                return ["no"] * len(pieces)
+            found = found.reshape(len(pieces), -1)
+        return [
+            head.verdict(features(finder, piece), None if found is None else found[index])
+            for index, piece in enumerate(pieces)
+        ]
+
+
+def exemplar_key(exemplars: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(exemplars).encode()).hexdigest()[:16]
+
+
+@cache
+def _thresholds() -> dict[str, dict[str, float]]:
+    path = DATA / "calibration.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def calibrated(fingerprint: str, exemplars: Sequence[str]) -> float | None:
+    """The threshold stored for these exemplars under this sentence model, or None."""
+    return _thresholds().get(fingerprint, {}).get(exemplar_key(exemplars))
+
+
+def calibrate(encoder: Encoder, exemplars: Sequence[str], background: np.ndarray) -> float:
+    """The cosine that all but one in two hundred background sentences stay below.
+
+    background: (sentences, dimensions) float32, unit rows: ordinary service talk that means none of the exemplars.
+    """
+    nearest = (background @ encoder.encode(list(exemplars)).T).max(axis=1)
+    return float(np.quantile(nearest, BACKGROUND_SHARE))

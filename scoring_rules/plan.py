@@ -1,0 +1,160 @@
+"""A pack's rules of one language, compiled: which words make which rule worth a look."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scoring_rules.grammar import Grammar
+from scoring_rules.match import Matcher, required_literals
+from scoring_rules.model import (
+    SLOT_PATTERN,
+    All,
+    AnyOf,
+    AtLeast,
+    Condition,
+    Expect,
+    Head,
+    InOrder,
+    Lexicon,
+    Meaning,
+    Not,
+    Pack,
+    Phrase,
+    Regex,
+    Rule,
+    RuleStatus,
+    Tolerance,
+)  # fmt: skip
+
+
+@dataclass
+class Plan:
+    """Conditions are looked up by identity: the pack's own objects, which live as long as the plan."""
+
+    language: str
+    pack: Pack
+    rules: tuple[Rule, ...]
+    matcher: Matcher
+    grammar: Grammar
+    atoms: dict[int, int] = field(default_factory=dict)  # id(Phrase) → atom
+    cues: dict[int, int | None] = field(default_factory=dict)  # id(Regex) → atom of its required words
+    patterns: dict[int, Any] = field(default_factory=dict)  # id(Regex) → compiled
+    open_slots: dict[int, tuple[str, ...]] = field(default_factory=dict)  # id(Phrase) → phrases whose slot a call may fill
+    wakes: dict[int, list[int]] = field(default_factory=dict)  # atom → rules it wakes
+    always: tuple[int, ...] = ()  # rules that every call asks
+
+
+def compile_plan(pack: Pack, language: str) -> Plan:
+    rules = tuple(rule for rule in pack.rules if rule.language == language and rule.status is not RuleStatus.RETIRED)
+    lexicon = pack.lexicons.get(language, Lexicon({}))
+    plan = Plan(language, pack, rules, Matcher(language, lexicon["fillers"]), Grammar(language, lexicon))
+    for rule in rules:
+        for condition in conditions_of(rule):
+            _prepare(plan, condition)
+    wakes: dict[int, list[int]] = defaultdict(list)
+    always = []
+    for index, rule in enumerate(rules):
+        needed = None if rule.expect is Expect.PRESENT or rule.when or rule.where.near else _any(plan, rule.match)
+        if needed is None:
+            always.append(index)
+        for atom in needed or ():
+            wakes[atom].append(index)
+    plan.wakes, plan.always = dict(wakes), tuple(always)
+    return plan
+
+
+def conditions_of(rule: Rule) -> Iterable[Condition]:
+    """All conditions of a rule, inner ones too."""
+    roots: list[Condition] = [*rule.match, *rule.unless, *rule.suspect, *rule.when]
+    if rule.mitigate:
+        roots += rule.mitigate.conditions
+    if rule.where.near:
+        roots.append(rule.where.near.of)
+    while roots:
+        condition = roots.pop()
+        yield condition
+        roots += children(condition)
+
+
+def children(condition: Condition) -> list[Condition]:
+    """The conditions directly inside a condition."""
+    test = condition.test
+    inner: list[Condition] = []
+    if isinstance(test, All | AnyOf | AtLeast | InOrder):
+        inner += test.items
+    elif isinstance(test, Not):
+        inner.append(test.item)
+    elif isinstance(test, Meaning | Head):
+        inner.append(test.among)
+    if condition.where.near:
+        inner.append(condition.where.near.of)
+    return inner
+
+
+def _prepare(plan: Plan, condition: Condition) -> None:
+    test = condition.test
+    if isinstance(test, Phrase) and id(test) not in plan.atoms:
+        phrases, waiting = fill(test.phrases, plan.pack)
+        plan.atoms[id(test)] = plan.matcher.add(phrases, test.tolerance)
+        if waiting:
+            plan.open_slots[id(test)] = waiting
+    elif isinstance(test, Regex) and id(test) not in plan.cues:
+        import re2
+
+        options = re2.Options()
+        options.log_errors = False
+        plan.patterns[id(test)] = re2.compile(test.pattern, options)
+        literals = required_literals(test.pattern)
+        usable = literals is not None and all(any(c.isalnum() for c in literal) for literal in literals)
+        # English words are found whole, but a pattern may match inside one: such patterns are tried everywhere.
+        plan.cues[id(test)] = (
+            plan.matcher.add(literals or (), Tolerance.VARIANTS) if usable and plan.language != "en" else None
+        )
+
+
+def fill(phrases: Sequence[str], pack: Pack) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Phrases with the site's slots filled in, and those whose slots only a call's own attributes can fill."""
+    ready: list[str] = []
+    waiting: list[str] = []
+    for phrase in phrases:
+        names = SLOT_PATTERN.findall(phrase)
+        forms = [phrase]
+        for name in names:
+            forms = [form.replace("{" + name + "}", value) for form in forms for value in pack.slots.get(name, ())]
+        ready += forms
+        if names and not forms:
+            waiting.append(phrase)
+    return tuple(ready), tuple(waiting)
+
+
+def _needed(plan: Plan, condition: Condition) -> frozenset[int] | None:
+    """Atoms of which at least one must be found for the condition to hold; None where it may hold without any."""
+    test = condition.test
+    if isinstance(test, Phrase):
+        return None if id(test) in plan.open_slots else frozenset((plan.atoms[id(test)],))
+    if isinstance(test, Regex):
+        cue = plan.cues[id(test)]
+        return None if cue is None else frozenset((cue,))
+    if isinstance(test, Meaning | Head):
+        return _needed(plan, test.among)
+    if isinstance(test, AnyOf):
+        return _any(plan, test.items)
+    if isinstance(test, AtLeast):
+        return _any(plan, test.items)
+    if isinstance(test, All | InOrder):
+        known = [needed for item in test.items if (needed := _needed(plan, item)) is not None]
+        return min(known, key=len) if known else None
+    return None
+
+
+def _any(plan: Plan, conditions: Iterable[Condition]) -> frozenset[int] | None:
+    found: frozenset[int] = frozenset()
+    for condition in conditions:
+        needed = _needed(plan, condition)
+        if needed is None:
+            return None
+        found |= needed
+    return found
