@@ -82,3 +82,9 @@ def states(session: Session, call_ids: list[str]) -> dict[tuple[str, Stage], Led
         rows = session.scalars(select(LedgerRow).where(LedgerRow.call_id.in_(call_ids[first : first + 500])))
         found |= {(entry.call_id, Stage(entry.stage)): entry for entry in rows}
     return found
+
+
+def reopen(entry: LedgerRow) -> None:
+    """A person wants it tried again, from the start."""
+    entry.state, entry.attempts, entry.reason, entry.message = State.PENDING, 0, None, None
+    entry.lease_owner = entry.finished_at = None

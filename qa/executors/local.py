@@ -10,13 +10,13 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING
 
-from speech.batch import Failed, Job, Result
+from speech.batch import Job, Result
 
 if TYPE_CHECKING:
     from speech.devices import Device
@@ -62,7 +62,8 @@ class _Worker:
 class LocalExecutor:
     """Runs speech jobs on worker processes.
 
-    `recycle_after` calls a worker is replaced by a fresh one: memory creeps in long-lived recognisers.
+    After `recycle_after` calls a worker is replaced by a fresh one: memory creeps in long-lived recognisers.
+    `on_crash` is told of each call that a dying worker held and answers whether to run it again, alone.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class LocalExecutor:
         silent_seconds: float = SILENT_SECONDS,
         progress: Progress | None = None,
         on_ready: Callable[[Ready], None] | None = None,
+        on_crash: Callable[[Crashed], bool] | None = None,
     ) -> None:
         self._options = options
         self._devices = list(devices)
@@ -83,13 +85,13 @@ class LocalExecutor:
         self._silent_seconds = silent_seconds
         self._tell = progress or (lambda step, call, completed, total: None)
         self._on_ready = on_ready or (lambda ready: None)
+        self._on_crash = on_crash or (lambda crash: not crash.alone)
         self._workers: list[_Worker] = []
         self._context = multiprocessing.get_context("spawn")
 
-    def run(self, jobs: Iterable[Job], suspects: Iterable[Job] = ()) -> Iterator[Result | Crashed]:
+    def run(self, jobs: Iterable[Job], suspects: Iterable[Job] = ()) -> Generator[Result]:
         """Results as they come, in no order. `suspects` (calls in whose company a worker died) run one at a time.
 
-        A crash yields one Crashed a call held; those that were not alone are run again here, alone.
         Raises ModelError when a worker cannot load its models. Closing the iterator stops all workers.
         """
         source = iter(jobs)
@@ -105,9 +107,8 @@ class LocalExecutor:
                 for outcome in self._listen():
                     if isinstance(outcome, tuple):
                         crash, job = outcome
-                        if not crash.alone:
+                        if self._on_crash(crash):
                             alone.append(job)
-                        yield crash
                     else:
                         yield outcome
         finally:
@@ -168,8 +169,8 @@ class LocalExecutor:
                 self._tell(step, call, completed, total)
             case ("ready", fingerprints):
                 self._on_ready(Ready(worker.device.name, fingerprints))
-            case ("models", text, remedy):
-                raise ModelError(text, remedy)
+            case ("models", text):
+                raise ModelError(text)
             case ("result", result):
                 worker.held.pop(result.id, None)
                 worker.delivered += 1
@@ -221,7 +222,7 @@ def work(pipe: Connection, options: SpeechOptions, device: Device) -> None:
     try:
         engine = Engine(options, device)
     except ModelError as error:
-        pipe.send(("models", str(error), ""))
+        pipe.send(("models", str(error)))
         return
     pipe.send(("ready", engine.fingerprints))
     held = 0
@@ -251,5 +252,3 @@ def work(pipe: Connection, options: SpeechOptions, device: Device) -> None:
     except (BrokenPipeError, ConnectionResetError):
         return  # the parent is gone; what was done here will be done again
 
-
-__all__ = ["Crashed", "Failed", "LocalExecutor", "Ready", "work"]

@@ -1,0 +1,1 @@
+"""What each command does; the words are in the message catalogues."""

@@ -1,0 +1,104 @@
+"""Stored transcripts to stored scorecards: the stage that a change of rules runs again, and the only one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from qa import ledger, scorecard
+from qa.ledger import Stage, State
+from qa.store.engine import Store
+from qa.store.schema import Call, Fingerprint, LedgerRow
+from qa.store.scorecards import save_scorecard
+from qa.store.transcripts import current_transcript_id, load_transcript
+from scoring_rules.evaluate import Evaluator
+from scoring_rules.model import Pack
+
+
+class Scoring:
+    """A pack, compiled, and whatever it needs to judge; made once a run."""
+
+    def __init__(self, pack: Pack, evaluator: Evaluator, encoder_fingerprint: str = "") -> None:
+        self._pack = pack
+        self._evaluator = evaluator
+        self._encoder_fingerprint = encoder_fingerprint
+
+    def fingerprint(self, session: Session, call_id: str) -> str:
+        """What makes this call's scorecard: the rules, the sentence model, what was heard, what is known of it."""
+        call = session.get_one(Call, call_id)
+        made_of = {
+            "pack": self._pack.fingerprint,
+            "encoder": self._encoder_fingerprint,
+            "transcript": current_transcript_id(session, call_id),
+            "attributes": attributes(call),
+        }
+        return hashlib.sha256(json.dumps(made_of, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()
+
+    def score(self, session: Session, call_id: str, night_id: int | None = None) -> scorecard.Scorecard:
+        """Judge a stored call and store the new scorecard; older ones stay."""
+        call = session.get_one(Call, call_id)
+        transcript_id = current_transcript_id(session, call_id)
+        if transcript_id is None:
+            raise KeyError(f"call {call_id} has no transcript to score")
+        transcript = load_transcript(session, call_id)
+        conversation = replace(transcript, attributes={**transcript.attributes, **attributes(call)})
+        card = scorecard.build(self._pack, self._evaluator.run(conversation), conversation)
+        save_scorecard(session, call_id, card, transcript_id)
+        ledger.finish(session, call_id, Stage.SCORE, self.fingerprint(session, call_id), night_id)
+        if session.get(Fingerprint, (self._pack.fingerprint, Stage.SCORE)) is None:
+            meaning = {"rules": [rule.id for rule in self._pack.rules], "encoder": self._encoder_fingerprint}
+            session.add(Fingerprint(fingerprint=self._pack.fingerprint, stage=Stage.SCORE, meaning=meaning))
+        return card
+
+
+def attributes(call: Call) -> dict[str, object]:
+    """A call's metadata as the attributes of its conversation (docs/formats.md)."""
+    named = {
+        "agent": call.agent,
+        "team": call.team,
+        "queue": call.queue,
+        "direction": call.direction,
+        "kind": call.kind,
+        "kind_source": call.kind_source,
+        "tags": [tag.tag for tag in call.tags] or None,
+    }
+    return {**call.attributes, **{name: value for name, value in named.items() if value is not None}}
+
+
+def rescore(
+    store: Store,
+    scoring: Scoring,
+    *,
+    everything: bool = False,
+    on_total: Callable[[int], None] = lambda total: None,
+    on_done: Callable[[str], None] = lambda call_id: None,
+) -> int:
+    """Score again every heard call whose scorecard these rules would not have made. Returns how many.
+
+    No recording is opened and no speech model loaded. `everything` scores also those that are up to date.
+    """
+    with store.read() as session:
+        heard = session.scalars(
+            select(LedgerRow.call_id)
+            .where(LedgerRow.stage == Stage.HEAR, LedgerRow.state == State.DONE)
+            .order_by(LedgerRow.call_id)
+        ).all()
+        todo = list(heard) if everything else list(_outdated(session, scoring, heard))
+    on_total(len(todo))
+    for call_id in todo:
+        with store.write() as session:
+            scoring.score(session, call_id)
+        on_done(call_id)
+    return len(todo)
+
+
+def _outdated(session: Session, scoring: Scoring, call_ids: Iterable[str]) -> Iterable[str]:
+    for call_id in call_ids:
+        entry = session.get(LedgerRow, (call_id, Stage.SCORE))
+        if entry is None or entry.state != State.DONE or entry.fingerprint != scoring.fingerprint(session, call_id):
+            yield call_id
