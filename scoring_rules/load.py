@@ -10,17 +10,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
 from scoring_rules.examples import read_examples
+from scoring_rules.messages import LOCALES
 from scoring_rules.model import (
     EVERYWHERE,
     Amount,
-    AnyOf,
     Band,
     Condition,
     Confidence,
@@ -37,10 +37,9 @@ from scoring_rules.model import (
     Scoring,
     Text,
     Tolerance,
-    Where,
 )  # fmt: skip
 from scoring_rules.parse import Conditions, places
-from scoring_rules.problems import LOCALES, Origin, PackError, Problems
+from scoring_rules.problems import Origin, PackError, Problems
 from scoring_rules.source import Source, read_file
 
 HOME = Path(__file__).parent
@@ -402,5 +401,3 @@ def read_scoring(node: Source, base: Scoring | None) -> Scoring | None:
         confidence=confidence,
     )
 
-
-__all__ = ["HOME", "AnyOf", "Mapping", "Where", "load_pack", "read_rule", "read_scoring"]

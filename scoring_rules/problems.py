@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
-from importlib import resources
 from types import MappingProxyType
 
-LOCALES = ("zh", "en")
+from scoring_rules.messages import message
 
 
 class Severity(StrEnum):
@@ -66,18 +64,3 @@ class Problems:
     @property
     def errors(self) -> list[Problem]:
         return [problem for problem in self.found if problem.severity is Severity.ERROR]
-
-
-@cache
-def _catalogue() -> Mapping[str, Mapping[str, str]]:
-    import yaml
-
-    text = resources.files("scoring_rules").joinpath("data/messages.yaml").read_text(encoding="utf-8")
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
-def message(key: str, locale: str, **values: object) -> str:
-    """The text of `key` in `locale`, filled in; the other language where one is missing. Raises KeyError."""
-    texts = _catalogue()[key]
-    text = texts.get(locale) or next(texts[other] for other in LOCALES if other in texts)
-    return text.format(**values) if values else text
