@@ -24,9 +24,11 @@ HASH_BLOCK = 1 << 20  # bytes
 TRUNCATED_SHARE = 0.95  # decoded ÷ promised seconds below which a file counts as cut off
 TRUNCATED_SECONDS = 1.0  # … and at least this much is missing
 
-CLIP_LEVEL = 0.985  # of the channel's own peak, when that peak itself is near full scale
+# Natural speech has ever fewer samples towards its peak; cut tops pile up there. Resampling rounds them a little, so
+# two wide bands below the top are compared. A full-scale sine has a ratio of 1.7, speech under 0.5.
 CLIP_PEAK = 0.95  # full scale is 1.0; A-law's top code is 0.984
-CLIP_RUN = 3  # samples in a row on the level: a flat top, not a loud moment
+CLIP_TOP, CLIP_BELOW = 0.9, 0.75  # of the peak: samples above the first, against those between the two
+CLIP_RATIO = 2.5
 CLIPPED_SHARE = 0.003  # of a channel's active samples; above it recognition suffers audibly
 
 DUAL_MONO_RESIDUAL_DB = -20.0  # energy left after subtracting the scaled other channel
@@ -34,7 +36,7 @@ BLEED_DB = 12.0  # how much fainter a copy on the other channel must be
 BLEED_CORRELATION = 0.5  # of the two channels over the region, at the best small lag
 BLEED_LAG = 0.03  # seconds either way searched for that lag
 
-CONTAINER_LIES = frozenset({"mp3"})  # containers whose duration is often estimated from the bit rate
+CONTAINER_LIES = frozenset({"mp3", "amr", "gsm", "aac"})  # containers whose duration is often estimated from the bit rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +182,13 @@ def level_db(samples: np.ndarray) -> float:
 def is_clipped(channel: np.ndarray) -> bool:
     """Whether the waveform's tops are cut flat often enough to hurt: `channel` is (samples,) float32."""
     magnitude = np.abs(channel)
-    peak = float(magnitude.max(initial=0.0))
+    peak = min(1.0, float(magnitude.max(initial=0.0)))
     if peak < CLIP_PEAK:
         return False
-    flat = magnitude >= CLIP_LEVEL * peak
-    run = flat.copy()
-    for shift in range(1, CLIP_RUN):
-        run[shift:] &= flat[:-shift]
-        run[:shift] = False
+    top = int(np.count_nonzero(magnitude >= CLIP_TOP * peak))
+    below = int(np.count_nonzero(magnitude >= CLIP_BELOW * peak)) - top
     active = int(np.count_nonzero(magnitude > 0.01 * peak)) or 1
-    return bool(np.count_nonzero(run) / active > CLIPPED_SHARE)
+    return top > CLIP_RATIO * below and top / active > CLIPPED_SHARE
 
 
 def is_dual_mono(samples: np.ndarray) -> bool:

@@ -63,6 +63,7 @@ class LocalExecutor:
     """Runs speech jobs on worker processes.
 
     After `recycle_after` calls a worker is replaced by a fresh one: memory creeps in long-lived recognisers.
+    `worker` is what a process runs, `work` unless told otherwise.
     `on_crash` is told of each call that a dying worker held and answers whether to run it again, alone.
     """
 
@@ -77,6 +78,7 @@ class LocalExecutor:
         progress: Progress | None = None,
         on_ready: Callable[[Ready], None] | None = None,
         on_crash: Callable[[Crashed], bool] | None = None,
+        worker: Callable[..., None] | None = None,
     ) -> None:
         self._options = options
         self._devices = list(devices)
@@ -86,6 +88,7 @@ class LocalExecutor:
         self._tell = progress or (lambda step, call, completed, total: None)
         self._on_ready = on_ready or (lambda ready: None)
         self._on_crash = on_crash or (lambda crash: not crash.alone)
+        self._worker = worker or work
         self._workers: list[_Worker] = []
         self._context = multiprocessing.get_context("spawn")
 
@@ -189,7 +192,7 @@ class LocalExecutor:
     def _start(self, device: Device) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=work, args=(theirs, self._options, device), name=f"huiting-{device.name}", daemon=True
+            target=self._worker, args=(theirs, self._options, device), name=f"huiting-{device.name}", daemon=True
         )
         process.start()
         theirs.close()
