@@ -43,8 +43,8 @@ def examine(audio: Audio, options: SpeechOptions) -> Sound:
         regions = without_bleed(tracks, regions)
     spoken = [sum(span.duration for span in own) for own in regions]
     if audio.duration < options.min_seconds:
-        signs.append(Sign.TOO_SHORT)
-    if sum(spoken) < options.min_speech_seconds:
+        signs.append(Sign.TOO_SHORT)  # says all that there is to say of its speech
+    elif sum(spoken) < options.min_speech_seconds:
         signs.append(Sign.NO_SPEECH)
     elif len(tracks) == 2 and max(spoken) >= LIVE_SPEECH:
         quiet = int(np.argmin(spoken))
