@@ -110,9 +110,8 @@ def _rows_of_table(path: Path, table: Iterator[tuple[int, Sequence[Any]]]) -> It
 
 def _file_only(names: Sequence[str], values: Sequence[Any]) -> dict[str, tuple[str, Any]]:
     """Of a row that does not fit its header, the file it names: it must be accounted for."""
-    return {
-        "file": (name, value) for name, value in zip(names, values, strict=False) if field_of(name) == "file"
-    }
+    fields, _, _ = fields_and_attributes(list(zip(names, values, strict=False)))
+    return {name: given for name, given in fields.items() if name == "file"}
 
 
 def _check_header(path: Path, line: int, names: Sequence[str]) -> None:

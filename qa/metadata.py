@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -229,7 +229,7 @@ def _parse_time(given: str) -> datetime | None:
     if re.fullmatch(r"\d{10}|\d{13}", given):
         return datetime.fromtimestamp(int(given) / (1000 if len(given) == 13 else 1), UTC)
     if match := _COMPACT.fullmatch(given):
-        return datetime(*(int(part or 0) for part in match.groups()))
+        return _moment(match.groups())
     chinese = re.sub(r"[年月]", "-", given.replace("日", " ").replace("号", " "))
     chinese = re.sub(r"[时点分]", ":", chinese).replace("秒", "").strip().rstrip(":")
     match = re.fullmatch(
@@ -241,12 +241,17 @@ def _parse_time(given: str) -> datetime | None:
     if match is None:
         return None
     *parts, fraction, offset = match.groups()
-    moment = datetime(*(int(part or 0) for part in parts))
+    moment = _moment(parts)
     if fraction:
         moment += timedelta(microseconds=round(float(f"0.{fraction}") * 1e6))
     if offset:
         moment = datetime.fromisoformat(moment.isoformat() + offset.upper())
     return moment
+
+
+def _moment(parts: Sequence[str | None]) -> datetime:
+    year, month, day, hour, minute, second = (int(part or 0) for part in parts)
+    return datetime(year, month, day, hour, minute, second)
 
 
 READERS: dict[str, Callable[[Any, ZoneInfo], Any]] = {

@@ -32,6 +32,7 @@ MIN_NAMED_DIGITS = {
     "secret": 4,
 }  # what its name in the text makes it
 MAX_SECRET_DIGITS = 10
+DIGEST_CHARACTERS = 32  # the shortest hexadecimal digest (MD5)
 CONTEXT_CHARACTERS = 14  # how far before a number its name may stand
 
 
@@ -93,7 +94,9 @@ _OPTIONS.case_sensitive = False
 _RUN = re2.compile(rf"{_TOKEN}(?:{_PAUSE}{{0,{MAX_PAUSES}}}{_TOKEN})+|[四五六4-6]个{_DIGIT}", _OPTIONS)
 _TOKEN_RE = re.compile(_TOKEN, re.IGNORECASE | re.ASCII)
 _CHECK_X = re.compile(rf"^{_PAUSE}{{0,4}}(?:[xＸ叉]|艾克斯|埃克斯|爱克斯)", re.IGNORECASE | re.ASCII)
-_EMAIL = re2.compile(r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)*\.[A-Za-z]{2,}")
+_EMAIL = re2.compile(
+    r"[A-Za-z0-9._%+\-]*[A-Za-z0-9][A-Za-z0-9._%+\-]*@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)*\.[A-Za-z]{2,}"
+)
 _PLATE = re2.compile(
     r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Z][·•\s]?[A-Z0-9]{5,6}", _OPTIONS
 )
@@ -101,7 +104,7 @@ _PLATE = re2.compile(
 _BARRIER = re2.compile(
     r"(?:19|20)[0-9]{2}([-/.])(?:0?[1-9]|1[0-2])[-/.](?:0?[1-9]|[12][0-9]|3[01])(?:[T ][0-9]{1,2})?"
     r"|[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
-    r"|\b[0-9a-f]{32,}\b",
+    rf"|\b[0-9a-f]{{{DIGEST_CHARACTERS},}}\b",
     _OPTIONS,
 )
 _UNIT_AFTER = re.compile(
@@ -134,16 +137,14 @@ class _Group(NamedTuple):
 
 def find(text: str) -> list[Found]:
     """Personal data in a text, in order, without overlap."""
-    found = [Found(Kind.EMAIL, m.start(), m.start() + m.group().index("@")) for m in _EMAIL.finditer(text)]
-    found += [
-        Found(Kind.PLATE, m.start(), m.end())
-        for m in _PLATE.finditer(text)
-        if any(c.isdigit() for c in m.group())
-    ]
-    taken = sorted(
-        [(f.start, f.end) for f in found]
-        + [m.span() for m in _BARRIER.finditer(text) if _is_barrier(text, m)]
-    )
+    found: list[Found] = []
+    for kind, pattern in ((Kind.EMAIL, _EMAIL), (Kind.PLATE, _PLATE)):
+        for match in pattern.finditer(text):
+            item = Found(kind, match.start(), match.end())
+            if not any(item.start < other.end and other.start < item.end for other in found):
+                found.append(item)
+    barriers = [match.span() for match in _BARRIER.finditer(text) if _is_barrier(text, *match.span())]
+    taken = sorted([*((item.start, item.end) for item in found), *barriers])
     for run in _runs(text, taken):
         found += _judge(text, run)
     return sorted(found, key=lambda item: item.start)
@@ -182,26 +183,25 @@ def _cover(text: str, found: Sequence[Found]) -> str:
     return "".join([*pieces, text[place:]])
 
 
-def _is_barrier(text: str, match: Any) -> bool:
+def _is_barrier(text: str, start: int, end: int) -> bool:
     """A date or an address ends where its digits end; a digest has letters in it."""
-    inside = match.group()
-    if len(inside) >= 32:
+    inside = text[start:end]
+    if len(inside) >= DIGEST_CHARACTERS:
         return not inside.isdecimal()
     if inside.count(".") == 3 and any(int(part) > 255 for part in inside.split(".")):
         return False
-    before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
-    return not (before.isdecimal() or after.isdecimal())
+    return not (text[max(0, start - 1) : start].isdecimal() or text[end : end + 1].isdecimal())
 
 
 def _runs(text: str, taken: Sequence[tuple[int, int]]) -> Iterator[list[_Group]]:
     """Runs of digits with pauses in them, as groups, none reaching into what is taken."""
-    for left, right in zip(
-        [0, *(end for _, end in taken)], [*(start for start, _ in taken), len(text)], strict=True
-    ):
+    ends = itertools.accumulate((end for _, end in taken), max, initial=0)
+    starts = [*(start for start, _ in taken), len(text)]
+    for left, right in zip(ends, starts, strict=True):
         for match in _RUN.finditer(text, left, max(left, right)):
             groups: list[_Group] = []
             # Searched in the run's own text: offsets into a long text cost its whole length each time.
-            for token in _TOKEN_RE.finditer(match.group()):
+            for token in _TOKEN_RE.finditer(text[match.start() : match.end()]):
                 start, end = match.start() + token.start(), match.start() + token.end()
                 digits = _read(token.group())
                 if groups and _is_joined(text[groups[-1].end : start], token.group()):

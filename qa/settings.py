@@ -12,13 +12,14 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Annotated, Any, Literal, NamedTuple, get_origin
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import re2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -33,6 +34,7 @@ FILE_VARIABLE = "HUITING_SETTINGS"
 VARIABLE_PREFIX = "HUITING_"
 SEPARATOR = "__"
 HIDDEN = "***"
+SHORTEST_CALL_SECONDS = 5.0  # a site's default: what is shorter is a misdial and has nothing to judge
 
 
 class Problem(NamedTuple):
@@ -82,6 +84,14 @@ def _is_pattern(value: str) -> bool:
     return True
 
 
+def _is_time_zone(value: str) -> bool:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # unknown; no name at all; a folder of names
+        return False
+    return True
+
+
 def _is_language(value: str) -> bool:
     try:
         language_code(value)
@@ -101,11 +111,10 @@ def _is_clock(value: str) -> bool:
     )
 
 
-TimeZone = Annotated[str, _check(lambda name: name in available_timezones(), "settings.expected_time_zone")]
+TimeZone = Annotated[str, _check(_is_time_zone, "settings.expected_time_zone")]
 Language = Annotated[str, _check(_is_language, "settings.expected_language")]
 Clock = Annotated[str, _check(_is_clock, "settings.expected_clock")]
 Pattern = Annotated[str, _check(_is_pattern, "settings.expected_pattern")]
-Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 
 
@@ -132,9 +141,32 @@ class Intake(Section):
     manifest: Path | None = None
     file_pattern: Pattern = ""
     allow_absolute_paths: bool = False
-    min_seconds: Seconds = 5.0
-    max_seconds: Seconds = 7200.0
     settle_seconds: Seconds = 30.0
+
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+class _SpeechBounds(BaseModel):
+    """Bounds of the speech section, which itself is the speech package's dataclass and checks types only."""
+
+    device: Annotated[str, _check(lambda name: bool(DEVICE.fullmatch(name)), "settings.expected_device")] = (
+        "auto"
+    )
+    compute_type: Literal[
+        "auto", "int8", "int8_float16", "int8_bfloat16", "float16", "bfloat16", "float32"
+    ] = "auto"
+    cpu_threads: Annotated[int, Field(ge=0)] = 0
+    beam_size: Annotated[int, Field(ge=1)] = 1
+    batch_windows: Annotated[int, Field(ge=0)] = 0
+    agent_channel: Annotated[int, Field(ge=-1)] = 0
+    min_seconds: Seconds = 0
+    max_seconds: Annotated[float, Field(ge=1)] = 1
+    min_speech_seconds: Seconds = 0
+
+
+class _Bounds(BaseModel):
+    speech: _SpeechBounds = Field(default_factory=_SpeechBounds)
 
 
 class Rules(Section):
@@ -152,10 +184,6 @@ class Night(Section):
 
 
 class Gates(Section):
-    min_speech_seconds: Seconds = 3.0
-    min_language_probability: Share = 0.5
-    max_doubtful_share: Share = 0.5
-    min_role_confidence: Share = 0.5
     min_free_gigabytes: Annotated[float, Field(ge=0)] = 2.0
 
 
@@ -207,22 +235,21 @@ class Settings(Section):
         for key, value in (overrides or {}).items():
             layers.put(tuple(key.split(".")), value, text("settings.source_command_line"), Path.cwd())
         problems += _unknown_keys(cls, layers)
-        try:
-            settings = cls.model_validate(layers.values)
-        except ValidationError as error:
-            problems += _explain(error, layers)
-            raise SettingsError(problems) from None
+        for model in (cls, _Bounds):
+            try:
+                model.model_validate(layers.values)
+            except ValidationError as error:
+                problems += _explain(error, layers)
         if problems:
             raise SettingsError(problems)
+        settings = cls.model_validate(layers.values)
         settings = _resolve_paths(settings, layers, file.parent if file else Path.cwd())
+        speech = settings.speech
         if ("speech", "models_folder") not in layers.sources:
-            settings = settings.model_copy(
-                update={
-                    "speech": dataclasses.replace(
-                        settings.speech, models_folder=settings.data.folder / "models"
-                    )
-                }
-            )
+            speech = dataclasses.replace(speech, models_folder=settings.data.folder / "models")
+        if ("speech", "min_seconds") not in layers.sources:
+            speech = dataclasses.replace(speech, min_seconds=SHORTEST_CALL_SECONDS)
+        settings = settings.model_copy(update={"speech": speech})
         settings._sources = layers.sources
         settings._file = file
         return settings
@@ -348,7 +375,7 @@ def _read_file(file: Path, layers: _Layers, problems: list[Problem]) -> None:
     lines = key_lines(source)
 
     def put(path: tuple[str, ...], value: Any) -> None:
-        if isinstance(value, dict) and value and (_fields(_kind_at(path)) is not None or len(path) < 2):
+        if isinstance(value, dict) and value and _fields(_kind_at(path)) is not None:
             for name, inner in value.items():
                 put((*path, name), inner)
             return
@@ -438,7 +465,7 @@ def _explain(error: ValidationError, layers: _Layers) -> list[Problem]:
         if kind == "huiting":
             expected = text(context["id"])
         elif kind == "literal_error":
-            choices = [str(choice) for choice in get_args(_kind_at(path))]
+            choices = re.findall(r"'([^']*)'", context["expected"])
             close = difflib.get_close_matches(str(fault["input"]), choices, n=1)
             expected = text("settings.expected_choice", choices=" | ".join(choices))
             expected += text("settings.did_you_mean", guess=close[0]) if close else ""
@@ -469,11 +496,7 @@ def _resolve_paths(settings: Settings, layers: _Layers, home: Path) -> Settings:
         if fields is None:
             return node
         values = {name: resolve(getattr(node, name), (*path, name)) for name in fields}
-        return (
-            node.model_copy(update=values)
-            if isinstance(node, BaseModel)
-            else dataclasses.replace(node, **values)
-        )
+        return node.model_copy(update=values) if isinstance(node, BaseModel) else type(node)(**values)
 
     return resolve(settings, ())
 
@@ -486,22 +509,11 @@ def _show(path: tuple[str, ...], value: Any) -> str:
     if _is_secret(path) and value:
         return HIDDEN
     if path == ("store", "url") and value:
+        from qa.store.engine import hide_password
+
         return hide_password(value)
     if isinstance(value, tuple):
         return json.dumps([str(item) for item in value], ensure_ascii=False)
     if isinstance(value, Path):
         return json.dumps(str(value), ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False)
-
-
-def hide_password(url: str) -> str:
-    """A database URL fit for showing: the password as ***, wherever it stands."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return HIDDEN
-    query = {name: HIDDEN if "password" in name else value for name, value in parsed.query.items()}
-    return parsed.set(query=query).render_as_string(hide_password=True)

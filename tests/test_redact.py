@@ -48,7 +48,7 @@ MASKED = [
     ("密码是123456", Kind.SECRET, "123456"),
     ("密码是六个八", Kind.SECRET, "六个八"),
     ("验证码8321，收到了吗", Kind.SECRET, "8321"),
-    ("我的邮箱是zhang.san@qq.com谢谢", Kind.EMAIL, "zhang.san"),
+    ("我的邮箱是zhang.san@qq.com谢谢", Kind.EMAIL, "zhang.san@qq.com"),
     ("车牌京A12345", Kind.PLATE, "京A12345"),
     ("订单号202403151234567，麻烦查一下", Kind.NUMBER, "202403151234567"),
     ("幺三八三个八零零幺二，嗯，三四", Kind.NUMBER, "幺三八三个八零零幺二，嗯，三四"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
@@ -21,6 +22,7 @@ from qa.messages import text as message
 
 SCHEMA_REVISION = "0001"  # the newest migration; a test holds them equal
 BUSY_TIMEOUT_MS = 15_000  # how long a SQLite writer waits for another
+HIDDEN = "***"
 MIGRATION_LOCK = 0x4875_6974  # key of the PostgreSQL advisory lock while the schema changes ("Huit")
 
 
@@ -70,7 +72,7 @@ def open_store(url: str) -> Store:
     except DatabaseError as error:
         engine.dispose()
         raise StoreError(
-            message("store.unreachable", url=engine.url.render_as_string(), detail=error.orig)
+            message("store.unreachable", url=hide_password(engine.url), detail=error.orig)
         ) from error
     except BaseException:
         engine.dispose()
@@ -164,3 +166,13 @@ def migration_config(connection: Connection) -> Any:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     return config
+
+
+def hide_password(url: str | URL) -> str:
+    """A database URL fit for showing: the password as ***, wherever it stands."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return HIDDEN
+    hidden = {name: HIDDEN if "password" in name else value for name, value in parsed.query.items()}
+    return parsed.set(query=hidden).render_as_string(hide_password=True).replace(quote(HIDDEN), HIDDEN)
