@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -16,11 +17,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm.exc import StaleDataError
 
+from qa.scorecard import CardFinding, DimensionScore, Item, Scorecard
 from qa.store import Store, StoreError, open_store
 from qa.store.engine import SCHEMA_REVISION, create_store_engine, schema_revision
-from qa.store.schema import Base, Call, LedgerRow, Measures, Night, Tag, TranscriptRow, TurnRow
+from qa.store.queries import audit
+from qa.store.schema import (
+    AuditEvent,
+    Base,
+    Call,
+    FindingRow,
+    Fingerprint,
+    LedgerRow,
+    Measures,
+    Night,
+    Tag,
+    TranscriptRow,
+    TurnRow,
+)
+from qa.store.scorecards import load_scorecard, save_scorecard
 from qa.store.transcripts import current_transcript_id, load_transcript, save_transcript
 from qa.store.words import at_stored_precision, pack_words, unpack_words
+from scoring_rules.evaluate import Evidence, Finding
+from scoring_rules.model import FindingStatus, Outcome
 from speech.types import (
     Acoustics,
     Emotion,
@@ -365,7 +383,155 @@ def test_a_text_that_no_database_can_hold_is_named(store: Store):
         assert session.scalars(sa.select(TurnRow)).all() == []
 
 
+@pytest.mark.parametrize(
+    ("emotions", "end"),
+    [
+        ((), None),
+        (("angry", "happy"), "positive"),
+        (("happy", "anxious"), "negative"),
+        (("angry", "neutral"), "neutral"),
+    ],
+)
+def test_the_customers_last_emotion_is_kept_with_the_call(
+    store: Store, emotions: tuple[str, ...], end: str | None
+):
+    add_call(store)
+    felt = [Turn("B", "嗯", role=Role.CUSTOMER, emotion=Emotion(label, 0.9)) for label in emotions]
+    agent = Turn("A", "好", role=Role.AGENT, emotion=Emotion("angry", 0.9))
+    with store.write() as session:
+        save_transcript(session, "c1", Transcript("c1", "zh", (*felt, agent)))
+    with store.read() as session:
+        assert session.get_one(Call, "c1").end_emotion == end
+
+
 def test_a_call_without_transcript_is_a_key_error(store: Store):
     add_call(store)
     with store.read() as session, pytest.raises(KeyError, match="c1"):
         load_transcript(session, "c1")
+
+
+# Scorecards
+
+identifiers = st.text("abc.", min_size=1, max_size=6)
+named = st.dictionaries(st.sampled_from(["zh", "en"]), texts, max_size=2)
+points = st.floats(0, 100)
+places = st.builds(
+    Evidence,
+    turn=st.none() | numbers,
+    start_char=st.none() | numbers,
+    end_char=st.none() | numbers,
+    start=st.none() | instants,
+    end=st.none() | instants,
+    turns=st.lists(numbers, max_size=3).map(tuple),
+)
+card_findings = st.builds(
+    CardFinding,
+    st.builds(
+        Finding,
+        st.sampled_from(FindingStatus),
+        st.sampled_from(["phrase", "missing"]),
+        st.lists(places, max_size=3).map(tuple),
+        texts,
+        texts,
+    ),
+    texts,
+)
+items = st.builds(
+    Item,
+    rule=identifiers,
+    name=named,
+    dimension=st.sampled_from(["opening", "language"]),
+    rule_class=st.sampled_from(["non-fatal", "compliance-critical"]),
+    outcome=st.sampled_from(Outcome),
+    findings=st.lists(card_findings, max_size=2).map(tuple),
+    cost=points,
+    gain=points,
+    reason=st.text("abc_", max_size=5),
+    unevaluated=st.lists(identifiers, max_size=2).map(tuple),
+    draft=st.booleans(),
+    fatal=st.booleans(),
+)
+dimensions = st.builds(DimensionScore, identifiers, named, points, points, points, numbers, numbers)
+cards = st.builds(
+    Scorecard,
+    call=st.just("c1"),
+    score=st.none() | points,
+    fatal=st.booleans(),
+    passed=st.none() | st.booleans(),
+    band=named,
+    items=st.lists(items, max_size=4, unique_by=lambda item: item.rule).map(tuple),
+    dimensions=st.lists(dimensions, max_size=3, unique_by=lambda dimension: dimension.id).map(tuple),
+    start=points,
+    lost=points,
+    gained=points,
+    fingerprint=st.text("0123456789abcdef", min_size=16, max_size=16),
+    versions=st.dictionaries(identifiers, texts, max_size=2),
+)
+
+
+def save_card(store: Store, card: Scorecard) -> int:
+    with store.write() as session:
+        if session.get(Call, "c1") is None:
+            session.add(Call(id="c1"))
+            session.flush()
+            save_transcript(session, "c1", Transcript("c1", "zh", ()))
+        transcript_id = current_transcript_id(session, "c1")
+        assert transcript_id is not None
+        return save_scorecard(session, "c1", card, transcript_id)
+
+
+@given(card=cards)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_scorecard_comes_back_as_it_was(store: Store, card: Scorecard):
+    save_card(store, card)
+    with store.read() as session:
+        assert load_scorecard(session, "c1") == card
+
+
+def card_of(score: float, *found: Item) -> Scorecard:
+    return Scorecard("c1", score, False, True, {}, found, (), 100.0, 0.0, 0.0, "f" * 16, {})
+
+
+def test_an_older_scorecard_is_kept_and_the_call_shows_the_newest(store: Store):
+    doubtful = CardFinding(
+        Finding(FindingStatus.SUSPECTED, "pinyin", (Evidence(turn=3, start_char=0, end_char=3),))
+    )
+    item = Item("neg.cannot", {}, "language", "non-fatal", Outcome.PASS, (doubtful,))
+    old = save_card(store, card_of(70.0))
+    save_card(store, card_of(90.0, item, replace(item, rule="neg.unable", draft=True)))
+    with store.read() as session:
+        assert load_scorecard(session, "c1").score == 90.0
+        assert load_scorecard(session, "c1", old).score == 70.0
+        call = session.get_one(Call, "c1")
+        assert (call.score, call.fatal, call.suspected) == (90.0, False, 1)
+        finding = session.scalars(sa.select(FindingRow).where(FindingRow.rule == "neg.cannot")).one()
+        assert (finding.turn, finding.start_char, finding.end_char) == (3, 0, 3)
+        with pytest.raises(KeyError, match="c2"):
+            load_scorecard(session, "c2")
+
+
+def test_names_are_kept_once_for_all_cards(store: Store):
+    item = Item(
+        "neg.cannot", {"zh": "说“我不能”", "en": "Says I can't"}, "language", "non-fatal", Outcome.PASS
+    )
+    for score in (70.0, 80.0, 90.0):
+        save_card(store, card_of(score, item))
+    with store.read() as session:
+        assert len(session.scalars(sa.select(Fingerprint)).all()) == 1
+
+
+# Audit
+
+
+def test_an_audit_event_is_part_of_the_transaction(store: Store):
+    with store.write() as session:
+        audit(session, "li", "unmask", "c1", pages=["call"])
+    with store.read() as session:
+        event = session.scalars(sa.select(AuditEvent)).one()
+    assert (event.who, event.action, event.call_id, event.detail) == (
+        "li",
+        "unmask",
+        "c1",
+        {"pages": ["call"]},
+    )
+    assert datetime.now(UTC) - event.at < timedelta(minutes=1)

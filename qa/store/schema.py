@@ -140,7 +140,9 @@ class Call(Base):
     score: Mapped[float | None]
     fatal: Mapped[bool | None]
     suspected: Mapped[int | None]  # findings for a person to look at
-    end_emotion: Mapped[str | None] = mapped_column(String(20))  # the customer's last
+    end_emotion: Mapped[str | None] = mapped_column(
+        String(20)
+    )  # negative | neutral | positive: the customer at the end
 
     recording: Mapped[Recording | None] = relationship()
     tags: Mapped[list[Tag]] = relationship(cascade="all, delete-orphan", order_by="Tag.tag")
@@ -342,7 +344,7 @@ class ItemRow(Base):
 
 
 class FindingRow(Base):
-    """One piece of evidence that a rule found."""
+    """One event that a rule found. The columns hold its first place; `detail` further ones."""
 
     __tablename__ = "findings"
     __table_args__ = (Index(None, "scorecard_id", "rule"), Index(None, "rule", "status"))
@@ -351,13 +353,12 @@ class FindingRow(Base):
     scorecard_id: Mapped[int] = mapped_column(ForeignKey("scorecards.id", ondelete="CASCADE"))
     rule: Mapped[str] = mapped_column(String(100))
     status: Mapped[str] = mapped_column(String(20))  # confirmed | suspected | mitigated
-    how: Mapped[str | None] = mapped_column(String(30))
+    how: Mapped[str] = mapped_column(String(30))  # phrase | pinyin | meaning | … | missing
     turn: Mapped[int | None]
     start_char: Mapped[int | None]
     end_char: Mapped[int | None]
     start: Mapped[float | None]  # seconds
     end: Mapped[float | None]
-    points: Mapped[float]
     detail: Mapped[dict[str, Any] | None]  # the rest of the finding
 
 

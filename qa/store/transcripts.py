@@ -28,6 +28,8 @@ from speech.types import (
     Voice,
 )
 
+LEANINGS = {"angry": "negative", "anxious": "negative", "sad": "negative", "happy": "positive"}
+
 
 def save_transcript(session: Session, call_id: str, transcript: Transcript) -> int:
     """Store a transcript as the current one of a call; older ones stay. Returns its id.
@@ -66,7 +68,9 @@ def save_transcript(session: Session, call_id: str, transcript: Transcript) -> i
     session.execute(
         update(Call)
         .where(Call.id == call_id)
-        .values(duration=transcript.duration, language=transcript.language)
+        .values(
+            duration=transcript.duration, language=transcript.language, end_emotion=_end_emotion(transcript)
+        )
     )
     session.flush()
     return row.id
@@ -177,6 +181,12 @@ def _measures(transcript_id: int, transcript: Transcript, acoustics: Acoustics) 
             "rate": dict(acoustics.rate),
         },
     )
+
+
+def _end_emotion(transcript: Transcript) -> str | None:
+    """The customer's last emotion as a leaning."""
+    felt = [turn.emotion.label for turn in transcript.turns if turn.emotion and turn.role == Role.CUSTOMER]
+    return LEANINGS.get(felt[-1], "neutral") if felt else None
 
 
 def _rate(acoustics: Acoustics, roles: Mapping[str, Role | None], role: Role) -> float | None:

@@ -285,13 +285,12 @@ def upgrade() -> None:
         sa.Column("scorecard_id", sa.Integer(), nullable=False),
         sa.Column("rule", sa.String(length=100), nullable=False),
         sa.Column("status", sa.String(length=20), nullable=False),
-        sa.Column("how", sa.String(length=30), nullable=True),
+        sa.Column("how", sa.String(length=30), nullable=False),
         sa.Column("turn", sa.Integer(), nullable=True),
         sa.Column("start_char", sa.Integer(), nullable=True),
         sa.Column("end_char", sa.Integer(), nullable=True),
         sa.Column("start", sa.Double(), nullable=True),
         sa.Column("end", sa.Double(), nullable=True),
-        sa.Column("points", sa.Double(), nullable=False),
         sa.Column("detail", Json, nullable=True),
         sa.ForeignKeyConstraint(
             ["scorecard_id"], ["scorecards.id"], name=op.f("fk_findings_scorecard_id"), ondelete="CASCADE"
