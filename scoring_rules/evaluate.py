@@ -67,7 +67,9 @@ class Evaluator:
     def __init__(self, pack: Pack, encoder: Encoder | None = None) -> None:
         self.pack = pack
         self._plans = {language: compile_plan(pack, language) for language in pack.languages}
-        self._passed = {rule.id: RuleResult(rule.id, Outcome.PASS) for rule in pack.rules}
+        self._passed = {
+            language: [RuleResult(rule.id, Outcome.PASS) for rule in plan.rules] for language, plan in self._plans.items()
+        }
         self._judges = Judges(encoder)
 
     def run(self, conversation: Conversation) -> tuple[RuleResult, ...]:
@@ -88,7 +90,7 @@ class Evaluator:
         for atom in call.found:
             awake.update(plan.wakes.get(atom, ()))
         finder = Finder(plan, call, self._judges)
-        results = [self._passed[rule.id] for rule in plan.rules]
+        results = self._passed[plan.language].copy()
         pending: Sequence[int] = sorted(awake)
         for _ in range(MAX_ROUNDS):
             call.wanted.clear()

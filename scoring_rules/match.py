@@ -34,7 +34,8 @@ class Matcher:
 
     def __init__(self, language: str, fillers: Sequence[str] = ()) -> None:
         self.language = language
-        self._fillers = [points(fold(filler, language)) for filler in fillers]
+        folded = [fold(filler, language) for filler in fillers]
+        self._fillers = [(filler, points(filler)) for filler in folded]
         self._words: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
         self._sounds: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
         self._count = 0
@@ -101,8 +102,9 @@ class Matcher:
         """A second look at the turns that hold fillers or stutters, with these left out."""
         values = points(view.compact)
         dropped = _stutters(values) if self.language == "zh" else np.zeros(len(values), dtype=bool)
-        for filler in self._fillers:
-            dropped |= _occurrences(values, filler, keep=trim)
+        for filler, word in self._fillers:
+            if filler in view.compact:
+                dropped |= _occurrences(values, word, keep=trim)
         if not dropped.any():
             return
         turn = np.cumsum(values == BREAK)

@@ -112,7 +112,8 @@ def views(texts: Sequence[str], language: str) -> Views:
     starts = ends - lengths + len(JOINT)
     plain = _look_up(plain_table(), received)
     compact = _look_up(compact_table(language), plain, DROP)
-    compact[np.append(starts, len(text)) - 2] = BREAK
+    compact[starts - 2] = BREAK
+    compact[-2] = BREAK
     keep = compact != DROP
     if language == "en":
         space = compact == ord(" ")
