@@ -291,6 +291,10 @@ class Minds:
         """For each stretch "yes", "doubt" or "no"; a reason where that cannot be said (yet)."""
         return Reason.NO_HEAD
 
+    def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:
+        """What spoke for and against a classifier's verdict, the heaviest first."""
+        return ()
+
 
 def _candidates(finder: Finder, among: Condition, unit: str, region: Region | None, anchor: Hit | None) -> tuple[list[Hit], State]:
     """The clauses, sentences or turns that hold a hit of the cheap condition."""

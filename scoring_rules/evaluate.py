@@ -57,8 +57,10 @@ class Considered:
 
     rule: str
     hit: Hit
+    place: Evidence
     fate: str  # confirmed | suspected | mitigated | excepted | across_sentences
     by: Condition | None = None
+    shares: tuple[str, ...] = ()  # of a classifier: what spoke for and against
 
 
 class Evaluator:
@@ -154,7 +156,7 @@ def _absent(finder: Finder, rule: Rule, doubtful: bool, considered: list[Conside
         for hit in hits:
             status, by = _status(finder, rule, hit, doubtful)
             if considered is not None:
-                considered.append(Considered(rule.id, hit, status.value if status else "excepted" if by else "across_sentences", by))
+                considered.append(_considered(finder, rule, condition, hit, status, by))
             if status is not None:
                 found.append((hit, status, "" if by is None else str(by.origin)))
     if not found:
@@ -165,6 +167,14 @@ def _absent(finder: Finder, rule: Rule, doubtful: bool, considered: list[Conside
     findings = tuple(_finding(call, *group) for group in _events(found))
     failed = any(finding.status is FindingStatus.CONFIRMED for finding in findings)
     return RuleResult(rule.id, Outcome.FAIL if failed else Outcome.PASS, findings, "", tuple(sorted(call.reasons)))
+
+
+def _considered(
+    finder: Finder, rule: Rule, match: Condition, hit: Hit, status: FindingStatus | None, by: Condition | None
+) -> Considered:
+    fate = status.value if status else "excepted" if by else "across_sentences"
+    shares = finder.minds.shares(match, hit, finder) if hit.how == "head" else ()
+    return Considered(rule.id, hit, _evidence(finder.call, hit), fate, by, shares)
 
 
 def _status(finder: Finder, rule: Rule, hit: Hit, doubtful: bool) -> tuple[FindingStatus | None, Condition | None]:

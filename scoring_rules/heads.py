@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 FEATURE_VERSION = 1  # raised when `features` changes what a name means
+SHOWN_SHARES = 6  # features told when a verdict is explained
 WORD_PAIRS = (1, 2, 3)  # lengths of the character sequences that count as features
 _SPACE = re.compile(r"[^0-9a-z\u3400-\u9fff?]+")
 
@@ -51,6 +52,13 @@ class Head:
     def log_odds(self, found: Mapping[str, float], vector: np.ndarray | None) -> float:
         total = self.intercept + sum(self.weights.get(name, 0.0) * value for name, value in found.items())
         return total if vector is None else total + float(self.vector @ vector)
+
+    def shares(self, found: Mapping[str, float], vector: np.ndarray | None) -> list[tuple[str, float]]:
+        """The log-odds each feature adds, the heaviest first; the embedding's are one sum, `meaning`."""
+        parts = [(name, self.weights[name] * value) for name, value in found.items() if self.weights.get(name)]
+        parts.sort(key=lambda part: -abs(part[1]))
+        meaning = [] if vector is None else [("meaning", float(self.vector @ vector))]
+        return [("total", self.log_odds(found, vector)), *meaning, *parts[:SHOWN_SHARES]]
 
     def verdict(self, found: Mapping[str, float], vector: np.ndarray | None) -> str:
         odds = self.log_odds(found, vector)

@@ -16,7 +16,8 @@ from scoring_rules.call import Call, Hit
 from scoring_rules.conditions import Finder, Minds
 from scoring_rules.heads import Head as Trained
 from scoring_rules.heads import features, load_head
-from scoring_rules.model import Head, Meaning, Reason
+from scoring_rules.model import Condition, Head, Meaning, Reason
+from scoring_rules.plan import children
 
 DATA = Path(__file__).parent / "data"
 CACHED_TEXTS = 20_000  # embeddings kept: about 30 MB at 384 dimensions
@@ -77,10 +78,7 @@ class Judges(Minds):
         return ((found @ exemplars.T).max(axis=1) >= threshold).tolist()
 
     def classify(self, test: Head, pieces: Sequence[Hit], finder: Finder) -> list[str] | Reason:
-        head: Trained | None = None
-        if self.encoder is not None:
-            head = load_head(test.family, self.encoder.fingerprint)
-        head = head or load_head(test.family, "")
+        head = self._head(test)
         if head is None:
             return Reason.NO_HEAD
         found = None
@@ -94,6 +92,22 @@ class Judges(Minds):
             head.verdict(features(finder, piece), None if found is None else found[index])
             for index, piece in enumerate(pieces)
         ]
+
+
+    def _head(self, test: Head) -> Trained | None:
+        """The head bound to the sentence model in use, or the one of words alone."""
+        bound = load_head(test.family, self.encoder.fingerprint) if self.encoder is not None else None
+        return bound or load_head(test.family, "")
+
+    def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:
+        for inner in (condition, *children(condition)):
+            if isinstance(inner.test, Head) and (head := self._head(inner.test)) is not None:
+                vector = None
+                if head.dimensions:
+                    found = self.vectors(head.texts(finder.call, piece), finder.call)
+                    vector = None if found is None else found.reshape(-1)
+                return tuple(f"{name} {share:+.2f}" for name, share in head.shares(features(finder, piece), vector))
+        return ()
 
 
 def exemplar_key(exemplars: Sequence[str]) -> str:
