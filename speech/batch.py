@@ -22,7 +22,7 @@ from speech.options import SpeechOptions
 from speech.recognise import Heard, Recogniser
 from speech.sound import Sound, examine
 from speech.types import AudioError, Sign, Span, Transcript
-from speech.vad import Piece, Window, pack
+from speech.vad import Piece, Window, halves, pack
 
 DECODERS = 2  # threads; decoding and features take a tenth of the time of recognition on a CPU
 PREFETCH = 4  # calls decoded ahead of the recogniser
@@ -179,24 +179,36 @@ def _prepare(job: Job, options: SpeechOptions, recogniser: Recogniser) -> tuple[
 def _hear(
     batch: list[_Queued], queue: deque[_Queued], recogniser: Recogniser, options: SpeechOptions, tell: Progress
 ) -> list[_Call]:
-    """Recognise one batch; returns the calls that it completes. Second looks go to the queue's front."""
+    """Recognise one batch; returns the calls that it completes.
+
+    What needs a second look goes to the queue's front: the halves of a window that failed its checks, and stretches
+    in which nothing was heard.
+    """
     encoded = recogniser.encode([item.features for item in batch])
     detected = recogniser.languages(encoded)
     _choose_languages(batch, detected, options)
     heard = recogniser.decode(
-        encoded, [item.call.language for item in batch], [item.window.duration for item in batch], detected
+        encoded,
+        [item.call.language for item in batch],
+        [item.window.duration for item in batch],
+        detected,
+        [len(item.window.pieces) == 1 for item in batch],
     )
     completed = []
     for item, result in zip(batch, heard, strict=True):
         call = item.call
-        call.heard.append((item.window, result))
         call.waiting -= 1
-        missed = () if item.second_look else _missed(item.window, result)
-        if missed:
+        if result.failed and len(item.window.pieces) > 1:
+            again = list(halves(item.window))  # one bad stretch spoils its window: look at it in smaller pieces
+        else:
+            call.heard.append((item.window, result))
+            missed = () if item.second_look else _missed(item.window, result)
+            again = [Window(item.window.track, missed)] if missed else []
+        for window in reversed(again):
             call.waiting += 1
-            again = Window(item.window.track, missed)
-            sound = again.cut(call.sound.tracks[again.track])
-            queue.appendleft(_Queued(call, again, recogniser.features(sound), second_look=True))
+            sound = window.cut(call.sound.tracks[window.track])
+            second = item.second_look or not result.failed
+            queue.appendleft(_Queued(call, window, recogniser.features(sound), second))
         tell("recognised", call.job.id, item.window.duration, call.sound.duration)
         if call.waiting == 0:
             completed.append(call)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speech.text import to_simplified
+from speech.text import is_loop, to_simplified
 from speech.types import Span, Word
 from speech.vad import tighten
 
@@ -51,8 +51,21 @@ class Heard:
     language_probabilities: dict[str, float]
 
     @property
-    def suspicious(self) -> bool:
-        return self.compression_ratio > COMPRESSION_RATIO or self.mean_log_probability < MEAN_LOG_PROBABILITY
+    def failed(self) -> bool:
+        """Whether the decoder went astray: a loop, or words it does not believe itself where it heard speech."""
+        return _failed(self.text, self.compression_ratio, self.mean_log_probability, self.no_speech)
+
+    @property
+    def text(self) -> str:
+        return "".join(word.text for word in self.words)
+
+
+def _failed(text: str, compression_ratio: float, mean_log_probability: float, no_speech: float) -> bool:
+    # Chinese is three bytes a character in UTF-8 and compresses little: loops of one or two characters stay under
+    # Whisper's ratio, so loops are also looked for as such.
+    if compression_ratio > COMPRESSION_RATIO or is_loop(text):
+        return True
+    return mean_log_probability < MEAN_LOG_PROBABILITY and no_speech <= NO_SPEECH
 
 
 class Recogniser:
@@ -112,11 +125,17 @@ class Recogniser:
         return self._whisper.encode(np.stack(features))
 
     def decode(
-        self, encoded: Any, languages: Sequence[str], seconds: Sequence[float], detected: Sequence[dict[str, float]]
+        self,
+        encoded: Any,
+        languages: Sequence[str],
+        seconds: Sequence[float],
+        detected: Sequence[dict[str, float]],
+        last_try: Sequence[bool],
     ) -> list[Heard]:
         """Words of a batch of encoded windows. `languages` are codes, `seconds` the sound in each window.
 
-        The order of the results is that of the windows.
+        A window that fails its checks is decoded again at rising temperature where it is its `last_try`; the others
+        come back as they are, for the caller to cut smaller. The order of the results is that of the windows.
         """
         prompts = [self._prompt(language) for language in languages]
         results = self._whisper.model.generate(
@@ -134,7 +153,7 @@ class Recogniser:
             for result, (tokenizer, _) in zip(results, prompts, strict=True)
         ]
         for index, draft in enumerate(drafts):
-            if draft.failed:
+            if draft.failed and last_try[index]:
                 drafts[index] = self._again(encoded, index, *prompts[index], draft)
         heard: list[Heard] = []
         for index, draft in enumerate(drafts):
@@ -187,7 +206,7 @@ class Recogniser:
             tries.append(_Draft.of(result, tokenizer, temperature))
             if not tries[-1].failed:
                 return tries[-1]
-        calm = [one for one in tries if one.compression_ratio <= COMPRESSION_RATIO]
+        calm = [one for one in tries if one.compression_ratio <= COMPRESSION_RATIO and not is_loop(one.text)]
         return max(calm or tries, key=lambda one: one.mean_log_probability)
 
     def _align(self, encoded: Any, tokenizer: Any, tokens: list[int], seconds: float) -> tuple[Word, ...]:
@@ -215,6 +234,7 @@ class Recogniser:
 @dataclass(frozen=True, slots=True)
 class _Draft:
     tokens: list[int]
+    text: str
     mean_log_probability: float
     no_speech: float
     compression_ratio: float
@@ -224,15 +244,14 @@ class _Draft:
     def of(cls, result: Any, tokenizer: Any, temperature: float = 0.0) -> _Draft:
         tokens = result.sequences_ids[0]
         mean = result.scores[0] * len(tokens) / (len(tokens) + 1)
-        data = tokenizer.decode(tokens).strip().encode()
+        text = tokenizer.decode(tokens).strip()
+        data = text.encode()
         ratio = len(data) / len(zlib.compress(data)) if data else 1.0
-        return cls(tokens, mean, result.no_speech_prob, ratio, temperature)
+        return cls(tokens, text, mean, result.no_speech_prob, ratio, temperature)
 
     @property
     def failed(self) -> bool:
-        if self.no_speech > NO_SPEECH and self.mean_log_probability < MEAN_LOG_PROBABILITY:
-            return False  # nothing is said here: no temperature will change that
-        return self.compression_ratio > COMPRESSION_RATIO or self.mean_log_probability < MEAN_LOG_PROBABILITY
+        return _failed(self.text, self.compression_ratio, self.mean_log_probability, self.no_speech)
 
 
 def _one(encoded: Any, index: int) -> Any:
