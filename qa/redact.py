@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ import re2
 from stdnum import luhn
 from stdnum.cn import ric
 from stdnum.exceptions import ValidationError
+
+from speech.types import Transcript
 
 MASK = "*"
 MIN_UNKNOWN_DIGITS = 11  # a run this long is personal whatever it is; the shortest mobile number
@@ -170,6 +173,26 @@ def find_in_turns(texts: Sequence[str]) -> list[list[Found]]:
 def mask_turns(texts: Sequence[str]) -> list[str]:
     """The turns of a call, masked together."""
     return [_cover(text, found) for text, found in zip(texts, find_in_turns(texts), strict=True)]
+
+
+def mask_transcript(transcript: Transcript) -> Transcript:
+    """A call with its personal data masked: turns, words and attributes; every place and time stays true."""
+    texts = mask_turns([turn.text for turn in transcript.turns])
+    spoken = mask_turns(["".join(word.text for word in turn.words) for turn in transcript.turns])
+    turns = []
+    for turn, text, said in zip(transcript.turns, texts, spoken, strict=True):
+        ends = itertools.accumulate(len(word.text) for word in turn.words)
+        words = tuple(
+            replace(word, text=said[end - len(word.text) : end])
+            for word, end in zip(turn.words, ends, strict=True)
+        )
+        turns.append(replace(turn, text=text, words=words))
+    return replace(
+        transcript,
+        id=mask_identifier(transcript.id),
+        turns=tuple(turns),
+        attributes=mask_value(transcript.attributes),
+    )
 
 
 def _cover(text: str, found: Sequence[Found]) -> str:
@@ -327,10 +350,10 @@ def _is_hotline(digits: str) -> bool:
     return _HOTLINE.fullmatch(digits) is not None
 
 
-# Log values under these keys name things; only what is certainly a phone, card or address is masked in them.
-IDENTIFIER_KEYS = frozenset(
-    {"call", "call_id", "path", "file", "folder", "fingerprint", "sha256", "recording", "database"}
-)
+# Under these keys stand names of things; only what is certainly personal is masked in them.
+IDENTIFIER_KEYS = frozenset({"id", "call", "call_id", "path", "file", "folder", "recording", "database"})
+# Under these stand digests, in which any digits may follow each other by chance.
+DIGEST_KEYS = frozenset({"fingerprint", "fingerprints", "sha256"})
 _CERTAIN = (Kind.PHONE, Kind.ID_CARD, Kind.EMAIL)
 
 
@@ -341,20 +364,19 @@ def mask_identifier(text: str) -> str:
 
 def mask_event(logger: object, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """A structlog processor: masks every text in a log event, however deep; numbers stay numbers."""
-    return {
-        key: _mask_value(value, mask_identifier if key in IDENTIFIER_KEYS else mask)
-        for key, value in event.items()
-    }
+    return mask_value(event)
 
 
-def _mask_value(value: Any, masker: Any) -> Any:
+def mask_value(value: Any, key: str = "") -> Any:
+    """A value with every text in it masked, however deep; `key` is the name it stands under."""
+    if key in DIGEST_KEYS:
+        return value
     if isinstance(value, str):
-        return masker(value)
+        return mask_identifier(value) if key in IDENTIFIER_KEYS else mask(value)
     if isinstance(value, Mapping):
         return {
-            key: _mask_value(inner, mask_identifier if key in IDENTIFIER_KEYS else masker)
-            for key, inner in value.items()
+            name: mask_value(inner, name if isinstance(name, str) else "") for name, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_mask_value(inner, masker) for inner in value]
+        return [mask_value(inner, key) for inner in value]
     return value

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qa.redact import Found, Kind, find, find_in_turns, mask, mask_event, mask_identifier, mask_turns
+from qa.redact import (
+    Found,
+    Kind,
+    find,
+    find_in_turns,
+    mask,
+    mask_event,
+    mask_identifier,
+    mask_transcript,
+    mask_turns,
+)
+from speech.types import Transcript, Turn, Word
 
 MASKED = [
     ("您的手机号是13812345678对吧", Kind.PHONE, "13812345678"),
@@ -129,6 +140,31 @@ def test_log_events_are_masked_at_any_depth_but_ids_stay_readable():
     }
 
 
+def test_digests_are_left_whatever_digits_follow_each_other():
+    event = {"fingerprint": "ab13812345678cde", "fingerprints": {"hear": "13812345678"}, "event": "ok"}
+    assert mask_event(None, "info", event) == event
+
+
+def test_a_call_is_masked_in_turns_words_and_attributes():
+    words = [
+        Word(part, n, n + 1, 0.9) for n, part in enumerate(["号码", "一三八", "零零零零", "幺二", "三四"])
+    ]
+    transcript = Transcript(
+        "20261120-13812345678",
+        "zh",
+        (Turn("A", "号码一三八，零零零零，幺二三四", words=tuple(words)), Turn("B", "好")),
+        attributes={"来电": "13812345678", "elderly": True},
+        fingerprints={"hear": "13812345678"},
+    )
+    masked = mask_transcript(transcript)
+    assert masked.id == "20261120-***********"
+    assert masked.turns[0].text == "号码***，****，****"
+    assert [word.text for word in masked.turns[0].words] == ["号码", "***", "****", "**", "**"]
+    assert [word.start for word in masked.turns[0].words] == [0, 1, 2, 3, 4]
+    assert masked.attributes == {"来电": "***********", "elderly": True}
+    assert masked.fingerprints == transcript.fingerprints
+
+
 def test_an_identifier_loses_only_what_is_certain():
     assert mask_identifier("20261122000123-13812345678") == "20261122000123-***********"
 
@@ -198,9 +234,12 @@ def test_masking_turns_holds_for_any_call(turns: list[str]):
 
 def test_time_grows_with_the_length_of_the_text_and_no_faster():
     def seconds(text: str) -> float:
-        started = time.perf_counter()
-        find(text)
-        return time.perf_counter() - started
+        best = float("inf")
+        for _ in range(3):
+            started = time.process_time()
+            find(text)
+            best = min(best, time.process_time() - started)
+        return best
 
     for unit in ("一 ", "一二三的", "138，", "嗯那个"):
         seconds(unit * 1_000)

@@ -184,7 +184,10 @@ def _finding(row: Any) -> CardFinding:
     first = Evidence(
         row.turn, row.start_char, row.end_char, row.start, row.end, tuple(detail.get("turns", ()))
     )
-    further = [Evidence(*place, tuple(turns)) for *place, turns in detail.get("further", ())]
+    further = [
+        Evidence(turn, start_char, end_char, start, end, tuple(turns))
+        for turn, start_char, end_char, start, end, turns in detail.get("further", ())
+    ]
     return CardFinding(
         Finding(
             status=FindingStatus(row.status),
