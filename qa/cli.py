@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from qa import rules_cli
 from qa.exit_codes import Exit
 from qa.messages import text
+from qa.score_cli import score
 
 app = typer.Typer(
     name="huiting",
@@ -22,6 +24,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help=text("cli.models"), no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(rules_cli.app, name="rules")
+app.command(help=text("cli.score"))(score)
 
 SettingsOption = Annotated[Path | None, typer.Option("--settings", help=text("cli.option_settings"))]
 Unmasked = Annotated[bool, typer.Option("--unmasked", help=text("cli.option_unmasked"))]
@@ -31,13 +35,6 @@ class Order(StrEnum):
     NEWEST = "newest"
     RISKIEST = "riskiest"
     OLDEST = "oldest"
-
-
-class ExportFormat(StrEnum):
-    XLSX = "xlsx"
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
 
 
 @app.command(help=text("cli.run"))
@@ -100,7 +97,6 @@ def show(
 @app.command(help=text("cli.export"))
 def export(
     out: Annotated[Path, typer.Option("--out", "-o", help=text("cli.option_out"))],
-    format: Annotated[ExportFormat | None, typer.Option(help=text("cli.option_format"))] = None,
     since: Annotated[str, typer.Option(help=text("cli.option_since"))] = "",
     until: Annotated[str, typer.Option(help=text("cli.option_export_until"))] = "",
     unmasked: Unmasked = False,
@@ -108,7 +104,7 @@ def export(
 ) -> None:
     from qa.commands.show import export_command
 
-    raise typer.Exit(export_command(settings, out, format.value if format else "", since, until, unmasked))
+    raise typer.Exit(export_command(settings, out, since, until, unmasked))
 
 
 @app.command(help=text("cli.doctor"))

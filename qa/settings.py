@@ -170,7 +170,7 @@ class _Bounds(BaseModel):
 
 
 class Rules(Section):
-    languages: tuple[str, ...] = ("zh",)
+    languages: tuple[str, ...] = ("zh", "en")
     overlays: tuple[Path, ...] = ()
     slots: dict[str, str] = Field(default_factory=dict)
 
