@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -54,16 +54,21 @@ _RULE_ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
 def load_pack(
-    languages: Sequence[str] = ("zh", "en"), overlays: Sequence[Path] = (), *, collect: bool = False
+    languages: Sequence[str] = ("zh", "en"),
+    overlays: Sequence[Path] = (),
+    *,
+    slots: Mapping[str, str | Sequence[str]] | None = None,
+    collect: bool = False,
 ) -> Pack:
     """The shipped packs of `languages` with the sites' `overlays` laid over them in order.
 
-    Raises PackError with every error found, each as file:line:column and remedy. With `collect` the good rules are
+    `slots` fill {company} and the like, over what the overlays say. Raises PackError with every error found, each as file:line:column and remedy. With `collect` the good rules are
     returned and the problems stand in `Pack.problems`.
     """
     key = tuple(languages), tuple(Path(overlay).resolve() for overlay in overlays)
     stamp = tuple(_stamp(folder) for folder in [*(HOME / language for language in key[0]), HOME / "data", *key[1]])
-    pack = _load(*key, stamp)
+    filled = tuple((name, (value,) if isinstance(value, str) else tuple(value)) for name, value in sorted((slots or {}).items()))
+    pack = _load(*key, filled, stamp)
     errors = [problem for problem in pack.problems if problem.severity == "error"]
     if errors and not collect:
         raise PackError(errors)
@@ -85,7 +90,12 @@ def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 @cache
-def _load(languages: tuple[str, ...], overlays: tuple[Path, ...], _: object) -> Pack:
+def _load(
+    languages: tuple[str, ...],
+    overlays: tuple[Path, ...],
+    filled: tuple[tuple[str, tuple[str, ...]], ...],
+    _: object,
+) -> Pack:
     problems = Problems()
     digest = hashlib.sha256(ENGINE.encode())
     versions: dict[str, str] = {}
@@ -118,6 +128,8 @@ def _load(languages: tuple[str, ...], overlays: tuple[Path, ...], _: object) -> 
             digest.update(part.digest)
         lexicons[folder.language] = folder.lexicon(mine)
         rules += _rules_of(folder, mine, scoring, problems)
+    slots.update(filled)
+    digest.update(repr(filled).encode())
     for path in sorted((HOME / "data").glob("*.npz")):
         digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     digest.update((HOME / "data" / "scoring.yaml").read_bytes())
