@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -54,7 +54,7 @@ _RULE_ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
 def load_pack(
-    languages: Sequence[str] = ("zh", "en"),
+    languages: Sequence[str | Path] = ("zh", "en"),
     overlays: Sequence[Path] = (),
     *,
     slots: Mapping[str, str | Sequence[str]] | None = None,
@@ -62,10 +62,12 @@ def load_pack(
 ) -> Pack:
     """The shipped packs of `languages` with the sites' `overlays` laid over them in order.
 
-    `slots` fill {company} and the like, over what the overlays say. Raises PackError with every error found, each as file:line:column and remedy. With `collect` the good rules are
-    returned and the problems stand in `Pack.problems`.
+    A language may also be the folder (a Path) of a pack that stands alone. `slots` fill {company} and the like, over
+    what the overlays say. Raises PackError with every error found, each as file:line:column and remedy. With
+    `collect` the good rules are returned and the problems stand in `Pack.problems`.
     """
-    key = tuple(languages), tuple(Path(overlay).resolve() for overlay in overlays)
+    named = tuple(str(name.resolve()) if isinstance(name, Path) else name for name in languages)
+    key = named, tuple(Path(overlay).resolve() for overlay in overlays)
     stamp = tuple(_stamp(folder) for folder in [*(HOME / language for language in key[0]), HOME / "data", *key[1]])
     filled = tuple((name, (value,) if isinstance(value, str) else tuple(value)) for name, value in sorted((slots or {}).items()))
     pack = _load(*key, filled, stamp)
@@ -89,7 +91,7 @@ def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple(found)
 
 
-@cache
+@lru_cache(maxsize=16)
 def _load(
     languages: tuple[str, ...],
     overlays: tuple[Path, ...],
@@ -103,12 +105,13 @@ def _load(
     scoring = read_scoring(scoring_source, None) if scoring_source else None
     if scoring is None:
         raise PackError(problems.errors)
-    folders = [_Folder.read(HOME / language, problems) for language in languages]
+    folders = [folder for language in languages if (folder := _Folder.read(HOME / language, problems))]
+    spoken = tuple(folder.language for folder in folders)
     layers: list[_Folder] = []
     for path in overlays:
         layer = _Folder.read(path, problems)
-        if layer and layer.extends and layer.extends not in languages:
-            layer.head["extends"].warning("extends_unused", language=layer.extends, languages=", ".join(languages))
+        if layer and layer.extends and layer.extends not in spoken:
+            layer.head["extends"].warning("extends_unused", language=layer.extends, languages=", ".join(spoken))
             continue
         if layer and not layer.extends:
             problems.error(Origin(_shown(path / PACK_FILE)), "no_extends")
@@ -120,7 +123,7 @@ def _load(
     rules: list[Rule] = []
     lexicons: dict[str, Lexicon] = {}
     slots: dict[str, tuple[str, ...]] = {}
-    for folder in filter(None, folders):
+    for folder in folders:
         mine = [layer for layer in layers if layer.extends == folder.language]
         for part in (folder, *mine):
             versions[part.id] = part.version
@@ -138,7 +141,7 @@ def _load(
         scoring=scoring,
         lexicons=MappingProxyType(lexicons),
         slots=MappingProxyType(slots),
-        languages=tuple(languages),
+        languages=spoken,
         versions=MappingProxyType(versions),
         fingerprint=digest.hexdigest()[:16],
         problems=tuple(problems.found),

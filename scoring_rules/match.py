@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ahocorasick
 import numpy as np
@@ -195,37 +195,68 @@ def required_literals(pattern: str) -> tuple[str, ...] | None:
 
 
 MAX_LITERALS = 64  # of one pattern: beyond it the pattern is near to matching everywhere
+Words = tuple[str, ...]
 
 
-def _literals(items: list) -> tuple[str, ...] | None:
+def _literals(items: list) -> Words | None:
     """The best set of required words of a sequence: the one whose shortest word is longest."""
-    best: tuple[str, ...] | None = None
-    run = ""
+    best: Words | None = None
+    run: Words = ("",)
 
-    def better(candidate: tuple[str, ...] | None) -> None:
-        nonlocal best
-        if candidate and all(candidate) and len(candidate) <= MAX_LITERALS:
+    def close(candidate: Words | None) -> None:
+        nonlocal best, run
+        run = ("",)
+        if candidate and all(candidate):
             score = min(map(len, candidate)), -len(candidate)
             if best is None or score > (min(map(len, best)), -len(best)):
                 best = candidate
 
+    for item in items:
+        operation, argument = item
+        strings = _strings([item])
+        if strings is not None and len(run) * len(strings) <= MAX_LITERALS:
+            run = tuple(dict.fromkeys(one + other for one in run for other in strings))
+            continue
+        name = str(operation)
+        repeated = _strings(list(argument[2])) if name in ("MAX_REPEAT", "MIN_REPEAT") and argument[0] >= 1 else None
+        if repeated is not None and len(run) * len(repeated) <= MAX_LITERALS:
+            run = tuple(dict.fromkeys(one + other for one in run for other in repeated))
+        close(run)
+        close(strings or _inner(name, argument))
+    close(run)
+    return best
+
+
+def _inner(name: str, argument: Any) -> Words | None:
+    """The required words inside a construct that is no plain list of words itself."""
+    if name == "SUBPATTERN" and not argument[1] and not argument[2]:
+        return _literals(list(argument[3]))
+    if name in ("MAX_REPEAT", "MIN_REPEAT") and argument[0] >= 1:
+        return _literals(list(argument[2]))
+    if name == "BRANCH":
+        branches = [_literals(list(branch)) for branch in argument[1]]
+        found = tuple(dict.fromkeys(word for branch in branches for word in branch or ("",)))
+        return found if all(branches) and len(found) <= MAX_LITERALS else None
+    return None
+
+
+def _strings(items: list) -> Words | None:
+    """All that a sequence can match, where that is a short list of words; else None."""
+    found: Words = ("",)
     for operation, argument in items:
         name = str(operation)
+        parts: Words | None = None
         if name == "LITERAL":
-            run += chr(argument)
-            continue
-        better((run,))
-        run = ""
-        if name == "SUBPATTERN":
-            better(_literals(list(argument[3])) if not argument[1] and not argument[2] else None)
+            parts = (chr(argument),)
+        elif name == "IN" and all(str(kind) == "LITERAL" for kind, _ in argument):
+            parts = tuple(chr(code) for _, code in argument)
+        elif name == "SUBPATTERN" and not argument[1] and not argument[2]:
+            parts = _strings(list(argument[3]))
         elif name == "BRANCH":
-            branches = [_literals(list(branch)) for branch in argument[1]]
-            if all(branches):
-                better(tuple(dict.fromkeys(word for branch in branches for word in branch or ())))
-        elif name == "IN":
-            if all(str(kind) == "LITERAL" for kind, _ in argument):
-                better(tuple(chr(code) for _, code in argument))
-        elif name in ("MAX_REPEAT", "MIN_REPEAT") and argument[0] >= 1:
-            better(_literals(list(argument[2])))
-    better((run,))
-    return best
+            branches = [_strings(list(branch)) for branch in argument[1]]
+            if all(branch is not None for branch in branches):
+                parts = tuple(word for branch in branches for word in branch or ())
+        if parts is None or len(found) * len(parts) > MAX_LITERALS:
+            return None
+        found = tuple(dict.fromkeys(one + other for one in found for other in parts))
+    return found
