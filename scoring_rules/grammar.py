@@ -46,7 +46,7 @@ class Grammar:
         self._prepositions = tuple(lexicon["subject_prepositions"])
         self._denial = re.compile(word(lexicon["negators"]) or r"(?!)")
         self._no_denial = re.compile(word(lexicon["not_negators"]) or r"(?!)")
-        self._double = re.compile(rf"(?:{word(lexicon['double_before'])})[就都也的]{{0,2}}$" if lexicon["double_before"] else r"(?!)")
+        self._double = self._denial_before(lexicon)
         self._choice = re.compile(r"(?!)" if self.english else _A_NOT_A)
 
     def _words(self, words: Sequence[str]) -> str:
@@ -70,6 +70,14 @@ class Grammar:
             return re.compile(rf"{subjects}(?: \w+){{0,2}}? {verbs}")
         to = "".join(re.escape(w) for w in lexicon["quote_to"] if len(w) == 1)
         return re.compile(rf"(?<![{to}]){subjects}[^，。？！,?!我咱]{{0,4}}?{verbs}(?:了|过|到)?(?:就是|的是|是)?(?![的得])")
+
+    def _denial_before(self, lexicon: Lexicon) -> re.Pattern[str]:
+        """A denial just before another, a subject between them at the most: 不是我不能."""
+        before = self._words(lexicon["double_before"])
+        if not before:
+            return re.compile(r"(?!)")
+        who = self._words((*lexicon["subject_us"], *lexicon["subject_you"])) or r"(?!)"
+        return re.compile(rf"{before}\s?{who}?(?:[就都也的]{{0,2}}|\s)$")
 
     def _subject_pattern(self, lexicon: Lexicon) -> re.Pattern[str]:
         groups = []
