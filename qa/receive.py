@@ -120,8 +120,9 @@ def _register(
 
 
 def _note_pending(session: Session, night_id: int, path: str, call_id: str) -> Received:
-    _note(session, night_id, path, call_id, Outcome.PENDING, None, None)
-    return Received(path, call_id, Outcome.PENDING)
+    """To be worked on, unless this very night, before it was cut off, has brought the file to its end."""
+    outcome = _note(session, night_id, path, call_id, Outcome.PENDING, None, None)
+    return Received(path, call_id, outcome)
 
 
 def _describe(call: Call, entry: Entry, recording: Recording, settings: Settings) -> None:
@@ -147,16 +148,17 @@ def _note(
     outcome: Outcome,
     reason: str | None,
     message: str | None,
-) -> None:
+) -> Outcome:
     """The file's line in the night's account. On a resumed night it is already there, and an outcome stands."""
     line = session.scalar(select(NightFile).where(NightFile.night_id == night_id, NightFile.path == path))
     if line is None:
         line = NightFile(night_id=night_id, path=path)
         session.add(line)
     elif line.outcome not in (Outcome.PENDING, Outcome.SKIPPED):
-        return
+        return Outcome(line.outcome)
     line.call_id, line.outcome, line.reason, line.message = call_id, outcome, reason, message
     session.flush()
+    return outcome
 
 
 def set_outcome(
