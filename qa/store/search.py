@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, column, select, table, text
+from sqlalchemy import BigInteger, ColumnElement, column, select, table, text
 from sqlalchemy.orm import Session
 
 from qa.store.schema import Call, TranscriptRow, TurnRow
@@ -25,7 +26,8 @@ JOINER = "_"  # between two words: "a"+"bc" must not read as "ab"+"c"
 MAX_POSITION = (
     16_383  # of a PostgreSQL tsvector; further neighbours share it, and `_spans` checks every hit anyway
 )
-BATCH = 200  # rows asked of the database at a time
+SPARE = 10  # rows asked for beyond the limit, for candidates that `_spans` turns down
+RECENT_TURNS = 30_000  # PostgreSQL looks through so many tsvectors in some 30 ms
 
 
 class Unit(NamedTuple):
@@ -53,9 +55,8 @@ def units(source: str) -> list[Unit]:
     found: list[Unit] = []
     word, word_start = "", 0
     for place, original in enumerate(source):
-        for character in unicodedata.normalize("NFKC", original).lower():
-            category = unicodedata.category(character)
-            if category in ("Ll", "Lm", "Lu", "Lt"):
+        for character, kind in _read(original):
+            if kind == "letter":
                 if not word:
                     word_start = place
                 word += character
@@ -63,11 +64,26 @@ def units(source: str) -> list[Unit]:
             if word:
                 found.append(Unit(word, word_start, place, True))
                 word = ""
-            if category[0] in "LN":
+            if kind == "unit":
                 found.append(Unit(character, place, place + 1, False))
     if word:
         found.append(Unit(word, word_start, len(source), True))
     return found
+
+
+@cache
+def _read(original: str) -> tuple[tuple[str, str], ...]:
+    """A character as the index sees it: (character, letter | unit | gap), several for a ligature."""
+    return tuple(
+        (character, _kind(character)) for character in unicodedata.normalize("NFKC", original).lower()
+    )
+
+
+def _kind(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in ("Ll", "Lm", "Lu", "Lt"):
+        return "letter"
+    return "unit" if category[0] in "LN" else "gap"
 
 
 def terms(query: str) -> list[list[Unit]]:
@@ -94,27 +110,61 @@ def search(
     if not wanted:
         return []
     matches: list[Match] = []
-    while len(matches) < limit:
-        rows = _candidates(session, wanted, before, where, min(BATCH, limit - len(matches) + 10))
-        for row in rows:
-            spans = _spans(row.text, wanted)
-            if spans and len(matches) < limit:
-                matches.append(
-                    Match(row.id, row.call_id, row.number, row.speaker, row.role, row.start, row.text, spans)
-                )
-        if not rows:
-            break
-        before = rows[-1].id
+    for stretch in _stretches(session, before):
+        while len(matches) < limit:
+            rows = _candidates(session, wanted, stretch, where, limit - len(matches) + SPARE)
+            for row in rows:
+                spans = _spans(row.text, wanted)
+                if spans and len(matches) < limit:
+                    matches.append(
+                        Match(
+                            row.id, row.call_id, row.number, row.speaker, row.role, row.start, row.text, spans
+                        )
+                    )
+            if not rows:
+                break
+            stretch = stretch._replace(before=rows[-1].id)
     return matches
 
 
-def _candidates(session: Session, wanted, before, where, count):
+class _Stretch(NamedTuple):
+    """Turn ids in [first, before); None: no bound."""
+
+    first: int | None
+    before: int | None
+
+
+def _stretches(session: Session, before: int | None) -> list[_Stretch]:
+    """The parts in which to look, one after the other.
+
+    SQLite walks its index from the newest turn back and stops when it has enough. PostgreSQL must choose between doing
+    so, which is endless for a rare word, and collecting every match first, which is endless for a common one; it does
+    not know how rare a beginning of a word is. So the newest turns are looked through, and if they do not hold
+    enough, the word is rare and all its matches are collected.
+    """
     if _is_sqlite(session):
-        index = table("turn_search", column("rowid"))
+        return [_Stretch(None, before)]
+    newest = session.scalar(text("SELECT max(turn_id) FROM turn_search")) if before is None else before - 1
+    if newest is None:
+        return []
+    return [_Stretch(newest - RECENT_TURNS + 1, newest + 1), _Stretch(None, newest - RECENT_TURNS + 1)]
+
+
+def _candidates(
+    session: Session,
+    wanted: list[list[Unit]],
+    stretch: _Stretch,
+    where: Sequence[ColumnElement[bool]],
+    count: int,
+) -> Sequence[Any]:
+    if _is_sqlite(session):
+        index = table("turn_search", column("rowid", BigInteger))
         key, condition = index.c.rowid, text("turn_search MATCH :query")
+        order = key
     else:
-        index = table("turn_search", column("turn_id"))
+        index = table("turn_search", column("turn_id", BigInteger))
         key, condition = index.c.turn_id, text("turn_search.tokens @@ CAST(:query AS tsquery)")
+        order = key + 0  # keeps the planner from walking the whole table in order
     query = (
         select(
             TurnRow.id,
@@ -130,11 +180,13 @@ def _candidates(session: Session, wanted, before, where, count):
         .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
         .join(Call, Call.id == TranscriptRow.call_id)
         .where(condition, *where)
-        .order_by(key.desc())
+        .order_by(order.desc())
         .limit(count)
     )
-    if before is not None:
-        query = query.where(key < before)
+    if stretch.first is not None:
+        query = query.where(key >= stretch.first)
+    if stretch.before is not None:
+        query = query.where(key < stretch.before)
     return session.execute(query, {"query": _match_expression(session, wanted)}).all()
 
 
