@@ -32,6 +32,7 @@ class SpeechOptions:
     hotwords: tuple[str, ...] = ()
     agent_channel: int = 0  # 0-based channel on which the site records its agents; -1: unknown
     emotion: bool = True
+    emotion_labels: tuple[str, ...] = ()  # "THEIRS=ours": labels of another emotion model, see docs/models.md
     min_seconds: float = 0.0  # shorter recordings carry the sign `too_short`
     max_seconds: float = 7200.0  # longer ones are refused: a call is decoded as a whole, 0.5 GB an hour of stereo
     min_speech_seconds: float = 1.5  # less speech than this in all: the sign `no_speech`
