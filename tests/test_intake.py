@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import re
 import string
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,10 +19,11 @@ from openpyxl import Workbook
 
 from qa.intake import Intake, IntakeError, Why, discover
 from qa.messages import in_language
-from qa.metadata import FieldError, read_time
+from qa.metadata import NAMES, FieldError, field_of, read_time
 from qa.settings import Settings
 from qa.states import Reason
 
+DOCS = Path(__file__).parents[1] / "docs"
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 
@@ -395,3 +397,11 @@ def test_the_time_zone_is_the_sites(folder: Path):
     (entry,) = discover(folder, settings).entries
     assert entry.started_at is not None
     assert entry.started_at.utcoffset() == timedelta(hours=2)
+
+
+def test_every_field_is_documented_with_names_that_are_read():
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", (DOCS / "intake.md").read_text("utf-8"), re.MULTILINE)
+    assert {field for field, _ in rows} == set(NAMES)
+    for field, names in rows:
+        for name in re.split(r"[,\s…]+", names.replace("`", "")):
+            assert not name or field_of(name) == field
