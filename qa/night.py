@@ -15,7 +15,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +34,15 @@ from qa.scoring import Scoring, attributes
 from qa.settings import Settings
 from qa.states import STOPPING, Outcome, Reason, judge
 from qa.store.engine import Store
-from qa.store.schema import Call, Fingerprint, LedgerRow, Night, Recording, now
-from qa.store.transcripts import save_transcript
+from qa.store.queries import remember
+from qa.store.schema import Call, LedgerRow, Night, Recording, now
+from qa.store.transcripts import load_transcript, save_transcript
 from speech.batch import Failed, Job, Refused
 from speech.types import Transcript
 
 if TYPE_CHECKING:
     from qa.executors.local import Crashed, LocalExecutor
+    from speech.assemble import FeelsEmotion
 
 log = structlog.get_logger("huiting.night")
 
@@ -77,6 +79,7 @@ class NightRun:
     stage_fingerprints: dict[str, str]
     meanings: dict[str, dict[str, Any]]
     make_executor: Callable[[Callable[[Crashed], bool]], LocalExecutor]
+    make_emotion: Callable[[], FeelsEmotion] | None = None
     deadline: datetime | None = None
     order: str = "newest"
     refresh: bool = False
@@ -106,17 +109,20 @@ class NightRun:
 
     def _work(self, night_id: int, received: Sequence[Received]) -> None:
         pending = [one.call_id for one in received if one.outcome is Outcome.PENDING and one.call_id]
-        to_hear, to_score = self._plan(night_id, pending)
-        self.on_total(len(to_hear) + len(to_score))
+        to_hear, to_feel, to_score = self._plan(night_id, pending)
+        self.on_total(len(to_hear) + len(to_feel) + len(to_score))
+        if to_feel:
+            self._feel(night_id, to_feel)
         for call_id in to_score:
             self._check_stop()
             self._score(night_id, call_id)
         if to_hear:
             self._hear(night_id, to_hear)
 
-    def _plan(self, night_id: int, call_ids: list[str]) -> tuple[list[Job], list[str]]:
-        """Which calls must be heard, and which need only scoring; those that are done already are closed here."""
+    def _plan(self, night_id: int, call_ids: list[str]) -> tuple[list[Job], list[str], list[str]]:
+        """Which calls must be heard, which lack only their emotion or their score; what is done is closed here."""
         jobs: list[Job] = []
+        to_feel: list[str] = []
         to_score: list[str] = []
         with self.store.write() as session:
             rows = ledger.states(session, call_ids)
@@ -128,17 +134,22 @@ class NightRun:
                         self._give_up(session, night_id, call_id, hear)
                         continue
                     jobs.append(_job(session, call_id))
+                elif self.make_emotion is not None and not self._is_felt(rows.get((call_id, Stage.EMOTION))):
+                    to_feel.append(call_id)
                 elif self._is_scored(session, call_id, rows.get((call_id, Stage.SCORE))):
                     set_outcome(session, night_id, call_id, Outcome.SKIPPED, Reason.ALREADY_DONE)
                 else:
                     to_score.append(call_id)
             jobs = self._ordered(session, jobs)
-        return jobs, to_score
+        return jobs, to_feel, to_score
 
     def _give_up(self, session: Session, night_id: int, call_id: str, hear: LedgerRow) -> None:
         reason = hear.reason or Reason.ERROR
         ledger.refuse(session, call_id, Stage.HEAR, State.QUARANTINED, reason, hear.message or "")
         set_outcome(session, night_id, call_id, Outcome.QUARANTINED, reason, hear.message)
+
+    def _is_felt(self, entry: LedgerRow | None) -> bool:
+        return entry is not None and entry.state == State.DONE and entry.fingerprint == self.stage_fingerprints["emotion"]
 
     def _is_scored(self, session: Session, call_id: str, score: LedgerRow | None) -> bool:
         return (
@@ -146,6 +157,22 @@ class NightRun:
             and score.state == State.DONE
             and score.fingerprint == self.scoring.fingerprint(session, call_id)
         )
+
+    def _feel(self, night_id: int, call_ids: Sequence[str]) -> None:
+        """Emotion for calls that were heard without it, or by another model: from their words, without their sound."""
+        assert self.make_emotion is not None
+        feel = self.make_emotion()
+        for call_id in call_ids:
+            self._check_stop()
+            self._room()
+            with self._disk(), self.store.write() as session:
+                heard = load_transcript(session, call_id)
+                fingerprints = {**heard.fingerprints, "emotion": self.stage_fingerprints["emotion"]}
+                felt = replace(heard, turns=feel(heard.turns, None), fingerprints=fingerprints)
+                save_transcript(session, call_id, felt)
+                self._remember(session)
+                ledger.finish(session, call_id, Stage.EMOTION, fingerprints["emotion"], night_id)
+            self._score(night_id, call_id)
 
     def _hear(self, night_id: int, jobs: list[Job]) -> None:
         by_id = {job.id: job for job in jobs}
@@ -359,11 +386,9 @@ class NightRun:
         return fingerprint({stage: self.stage_fingerprints[stage] for stage in HEARING})
 
     def _remember(self, session: Session) -> None:
-        """What this night's fingerprints stand for, once."""
+        """What this night's fingerprints stand for."""
         for stage, meaning in self.meanings.items():
-            key = (self.stage_fingerprints[stage], stage)
-            if session.get(Fingerprint, key) is None:
-                session.add(Fingerprint(fingerprint=key[0], stage=stage, meaning=meaning))
+            remember(session, self.stage_fingerprints[stage], stage, meaning)
 
 
 def _job(session: Session, call_id: str) -> Job:

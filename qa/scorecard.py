@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from scoring_rules.conversation import Conversation
 from scoring_rules.evaluate import Evidence, Finding, RuleResult
 from scoring_rules.messages import message, pick
 from scoring_rules.model import Expect, FindingStatus, Outcome, Pack, Rule, RuleStatus
+from speech.emotion import customer_emotion
+from speech.types import Turn
 
 FORMAT = 1
-NEGATIVE, POSITIVE = ("angry", "anxious", "sad"), ("happy",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,17 +319,16 @@ def _finding_json(number: int, found: CardFinding) -> list[dict[str, Any]]:
 
 def _emotion(conversation: Conversation) -> dict[str, Any] | None:
     """The customer's emotion over the call: each turn that has one, the strongest negative, and how it ends."""
-    felt = [
-        (index, turn.emotion)
-        for index, turn in enumerate(conversation.turns)
-        if turn.emotion is not None and str(turn.role) == "customer"
-    ]
-    if not felt:
+    turns = cast("Sequence[Turn]", conversation.turns)
+    felt = customer_emotion(turns)
+    if felt is None:
         return None
-    negative = [(emotion.score, -index) for index, emotion in felt if emotion.label in NEGATIVE]
-    last = felt[-1][1].label
     return {
-        "peak_turn": -max(negative)[1] if negative else None,
-        "end": "negative" if last in NEGATIVE else "positive" if last in POSITIVE else "neutral",
-        "turns": [{"turn": index, "label": emotion.label, "score": round(emotion.score, 3)} for index, emotion in felt],
+        "peak_turn": felt.peak_turn,
+        "end": felt.end,
+        "turns": [
+            {"turn": index, "label": turn.emotion.label, "score": round(turn.emotion.score, 3)}
+            for index, turn in enumerate(turns)
+            if turn.emotion is not None and turn.role == "customer"
+        ],
     }

@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 from qa import ledger, scorecard
 from qa.ledger import Stage, State
 from qa.store.engine import Store
-from qa.store.schema import Call, Fingerprint, LedgerRow
+from qa.store.queries import remember
+from qa.store.schema import Call, LedgerRow
 from qa.store.scorecards import save_scorecard
 from qa.store.transcripts import current_transcript_id, load_transcript
 from scoring_rules.evaluate import Evaluator
 from scoring_rules.model import Pack
+from speech.emotion import customer_emotion
 
 
 class Scoring:
@@ -50,9 +52,10 @@ class Scoring:
         card = scorecard.build(self._pack, self._evaluator.run(conversation), conversation)
         save_scorecard(session, call_id, card, transcript_id)
         ledger.finish(session, call_id, Stage.SCORE, self.fingerprint(session, call_id), night_id)
-        if session.get(Fingerprint, (self._pack.fingerprint, Stage.SCORE)) is None:
-            meaning = {"rules": [rule.id for rule in self._pack.rules], "encoder": self._encoder_fingerprint}
-            session.add(Fingerprint(fingerprint=self._pack.fingerprint, stage=Stage.SCORE, meaning=meaning))
+        meaning = {"rules": [rule.id for rule in self._pack.rules], "encoder": self._encoder_fingerprint}
+        remember(session, self._pack.fingerprint, Stage.SCORE, meaning)
+        felt = customer_emotion(transcript.turns)
+        call.end_emotion = felt.end if felt is not None else None
         return card
 
 

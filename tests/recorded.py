@@ -15,7 +15,7 @@ from pathlib import Path
 from speech.batch import Failed, Refused
 from speech.types import Sign, Transcript, Turn
 
-STAGES = {stage: stage * 4 for stage in ("decode", "recognise", "diarize", "measure", "emotion")}
+STAGES: dict[str, str] = {stage: stage * 4 for stage in ("decode", "recognise", "diarize", "measure", "emotion")}
 
 
 def heard(folder: Path) -> list[str]:
@@ -80,5 +80,5 @@ def _transcript(job, wish: dict) -> Transcript:
         duration=3.0 * len(turns),
         attributes={"kind": "查询", "kind_confidence": 0.8, **job.attributes},
         signs=tuple(Sign(sign) for sign in wish.get("signs", ())),
-        fingerprints=STAGES,
+        fingerprints={stage: STAGES[stage] for stage in STAGES if stage not in wish.get('without', ())},
     )

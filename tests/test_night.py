@@ -312,3 +312,27 @@ def test_what_a_fingerprint_stands_for_is_kept(store, tmp_path, calls):
         assert session.get_one(Fingerprint, ("recognise" * 4, "recognise")).meaning == {"stage": "recognise"}
         assert session.get_one(LedgerRow, ("c0", Stage.SCORE)).state == State.DONE
         assert Outcome.PENDING not in set(session.scalars(select(NightFile.outcome)))
+
+
+def test_emotion_added_later_fills_in_without_a_recogniser(store, tmp_path, calls, monkeypatch):
+    from dataclasses import replace
+
+    from speech.types import Emotion
+
+    class Angry:
+        fingerprint = "angry"
+
+        def __call__(self, turns, sound):
+            return tuple(replace(turn, emotion=Emotion("angry", 0.9)) for turn in turns)
+
+    recorded.write_call(calls, "c0", without=["emotion"])
+    run(store, tmp_path)
+    with store.read() as session:
+        assert session.get(LedgerRow, ("c0", Stage.EMOTION)) is None
+    monkeypatch.setitem(recorded.STAGES, "emotion", "e" * 8)
+    run(store, tmp_path, make_emotion=Angry)
+    assert recorded.heard(calls) == ["c0"]
+    with store.read() as session:
+        assert session.get_one(LedgerRow, ("c0", Stage.EMOTION)).state == State.DONE
+        assert session.get_one(Call, "c0").end_emotion == "negative"
+    assert outcomes(store, run(store, tmp_path, make_emotion=Angry).night_id)["c0"] == ("skipped", "already_done")

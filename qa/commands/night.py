@@ -71,6 +71,11 @@ def _night(settings: Settings, store, bar: _Bar, refresh: bool):
             on_crash=on_crash,
         )
 
+    def emotion():
+        from speech.emotion import load_emotion
+
+        return load_emotion(options, devices[0])
+
     return NightRun(
         store=store,
         settings=settings,
@@ -78,6 +83,7 @@ def _night(settings: Settings, store, bar: _Bar, refresh: bool):
         stage_fingerprints={stage: fingerprint(meaning) for stage, meaning in means.items()},
         meanings=means,
         make_executor=executor,
+        make_emotion=emotion if options.emotion else None,
         deadline=_deadline(settings.night.until, settings.time_zone),
         order=settings.night.order,
         refresh=refresh,
