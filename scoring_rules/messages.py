@@ -17,7 +17,7 @@ def _catalogue() -> Mapping[str, Mapping[str, str]]:
     return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-def message(key: str, locale: str, **values: object) -> str:
+def message(key: str, locale: str, /, **values: object) -> str:
     """The text of `key` in `locale`, filled in. Raises KeyError for an unknown key."""
     text = pick(_catalogue()[key], locale)
     return text.format(**values) if values else text

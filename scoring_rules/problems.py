@@ -38,7 +38,11 @@ class Problem:
 
     def text(self, locale: str = "en") -> str:
         """`file:line:column: severity: what is wrong → what to do`."""
-        return f"{self.origin}: {message(self.severity.value, locale)}: {message('problem.' + self.code, locale, **self.values)}"
+        values = dict(self.values)
+        if "hint" in values:
+            values["hint"] = message("hint", locale, hint=values["hint"]) if values["hint"] else ""
+        told = message(f"problem.{self.code}", locale, **values)
+        return f"{self.origin}: {message(self.severity.value, locale)}: {told}"
 
 
 class PackError(Exception):
