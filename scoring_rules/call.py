@@ -17,6 +17,7 @@ from scoring_rules.text import views
 
 Region = tuple[Interval, ...]  # sorted, apart
 _FAR = 1 << 60
+RUN_PAUSE = 5.0  # s: from here on the domain calls a silence a finding, so what follows is a new turn
 
 
 class Hit(NamedTuple):
@@ -80,20 +81,25 @@ class Call:
         return found
 
     def runs(self, roles: tuple[str, ...]) -> list[Interval]:
-        """[first, last] turn indices of the unbroken runs of one role, of these roles only."""
+        """[first, last] turn indices of the unbroken runs of one role, of these roles only; a long pause breaks one."""
         found = self._runs.get(roles)
         if found is None:
             found, before = [], object()
             for index, role in enumerate(self.role):
                 if not self.is_of(index, roles):
                     before = object()
-                elif role is not None and role == before:
+                elif role is not None and role == before and not self.pause_before(index):
                     found[-1] = (found[-1][0], index)
                 else:
                     found.append((index, index))
                     before = role
             self._runs[roles] = found
         return found
+
+    def pause_before(self, turn: int) -> bool:
+        """Whether a turn begins so long after the one before it that it is no longer the same breath."""
+        start, end = self.turns[turn].start, self.turns[turn - 1].end
+        return start is not None and end is not None and start - end >= RUN_PAUSE
 
     def run_of(self, turn: int) -> Interval:
         """The unbroken run of one role that holds a turn."""
