@@ -117,7 +117,7 @@ def _judge(finder: Finder, rule: Rule, considered: list[Considered] | None) -> R
     for condition in rule.when:
         hits, state = finder.find(condition, None, None)
         if not hits:
-            if state is State.KNOWN:
+            if state is not State.UNKNOWN:
                 return RuleResult(rule.id, Outcome.NOT_APPLICABLE)
             return _not_evaluated(rule, call)
         doubtful |= not any(hit.sure for hit in hits)
@@ -142,7 +142,7 @@ def _absent(finder: Finder, rule: Rule, doubtful: bool, considered: list[Conside
         if rule.where.near:
             anchors, state = finder.anchors(rule.where.near)
             if not anchors:
-                return RuleResult(rule.id, Outcome.NOT_APPLICABLE) if state is State.KNOWN else _not_evaluated(rule, call)
+                return RuleResult(rule.id, Outcome.NOT_APPLICABLE) if state is not State.UNKNOWN else _not_evaluated(rule, call)
         limits = finder.limits(rule.where, None, None)
         if limits is None:
             call.reasons.add(Reason.NO_TIMES.value)
@@ -269,7 +269,7 @@ def _present(finder: Finder, rule: Rule, doubtful: bool) -> RuleResult:
     else:
         anchors, state = finder.anchors(near)
         if not anchors:
-            return RuleResult(rule.id, Outcome.NOT_APPLICABLE) if state is State.KNOWN else _not_evaluated(rule, call)
+            return RuleResult(rule.id, Outcome.NOT_APPLICABLE) if state is not State.UNKNOWN else _not_evaluated(rule, call)
         doubtful |= not any(anchor.sure for anchor in anchors)
         around = [(anchor, window(call, anchor, near.before, near.after)) for anchor in anchors]
         windows = [(anchor, None if part is None else common(spoken, part)) for anchor, part in around]
