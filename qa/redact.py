@@ -327,7 +327,11 @@ def _kind(digits: str, named: str | None) -> Kind | None:
         return Kind.ID_CARD
     if _MOBILE.fullmatch(digits) or _LANDLINE.fullmatch(digits):
         return Kind.PHONE
-    if 13 <= len(digits) <= 19 and named != "neutral" and (named == "bank_card" or _valid(luhn, digits)):
+    if (
+        13 <= len(digits) <= 19
+        and named not in ("neutral", "phone")
+        and (named == "bank_card" or _valid(luhn, digits))
+    ):
         return Kind.BANK_CARD
     return None
 
