@@ -29,9 +29,10 @@ HERE = Path(__file__).resolve().parent
 ROLES = ("agent", "customer", "ivr", "agent2")
 SPEAKERS = {"agent": "A", "agent2": "A2", "ivr": "I", "customer": "B"}
 AGENT_SIDE = ("agent", "agent2", "ivr")
-COLUMNS = (
-    "call_id file agent team queue direction started_at kind customer_key agent_channel tags elderly ended_by region"
-).split()
+COLUMNS = [
+    "call_id", "file", "agent", "team", "queue", "direction", "started_at", "kind", "customer_key", "agent_channel",
+    "tags", "elderly", "ended_by", "region",
+]  # fmt: skip
 
 FAMILIES = {
     "opening": ["opening.greeting", "opening.thanks", "opening.offer_help"],
@@ -40,11 +41,11 @@ FAMILIES = {
     "closing": ["closing.confirm_resolved", "closing.anything_else", "closing.thanks_wish", "closing.order"],
 }
 # Rules that a call passes unless its script plants a fault.
-FORBIDDEN = (
-    "neg.cannot neg.unable neg.not_my_job neg.unwilling neg.but_after_concession neg.refusal_without_reason "
-    "lang.vague conduct.impatient_or_rude conduct.ordering_about_blame conduct.overpromise conduct.interruption "
-    "conduct.silence compliance.privacy_readout"
-).split()
+FORBIDDEN = [
+    "neg.cannot", "neg.unable", "neg.not_my_job", "neg.unwilling", "neg.but_after_concession",
+    "neg.refusal_without_reason", "lang.vague", "conduct.impatient_or_rude", "conduct.ordering_about_blame",
+    "conduct.overpromise", "conduct.interruption", "conduct.silence", "compliance.privacy_readout",
+]  # fmt: skip
 # Rules that every script must speak about; handling.* where the script does.
 REQUIRED = [rule for rules in FAMILIES.values() for rule in rules] + [
     "emotion.soothe",
@@ -134,7 +135,9 @@ def perform(script: dict[str, Any], voices: Voices) -> Call:
         if main is not None and start < main.end:
             turn.overlap = (start, min(turn.end, main.end))
             if "overlap" in entry and start - main.start < 1:
-                raise SystemExit(f"{where}: the overlap starts {start - main.start:.2f} s into the other's turn")
+                raise SystemExit(
+                    f"{where}: the overlap starts {start - main.start:.2f} s into the other's turn"
+                )
         call.turns.append(turn)
         clock = max(clock, turn.end)
         if "at" not in entry:
@@ -149,7 +152,10 @@ def speak(entry: dict[str, Any], role: str, script: dict[str, Any], voices: Voic
     pitch = float(voice.get("pitch", 1.0))
     pieces, offset = [], 0.0
     for text in sentences(entry[role]):
-        wave = voices.say(text, voice["voice"], float(voice.get("speed", 1.0)) / pitch)
+        spoken = text
+        for written, sounded in script.get("read", {}).items():
+            spoken = spoken.replace(written, sounded)
+        wave = voices.say(spoken, voice["voice"], float(voice.get("speed", 1.0)) / pitch)
         wave = soxr.resample(wave, VOICE_RATE * pitch, sound.RATE).astype(np.float32)
         wave = sound.levelled(wave, float(voice.get("gain", 0.0)))
         pieces.append((text, offset, wave))
@@ -199,7 +205,10 @@ def planted(call: Call) -> list[dict[str, Any]]:
     def fact(rule: str, kind: str, turn: int | None = None, text: str = "", span=None, **more: Any) -> None:
         start, end = span or (None, None)
         row = {"call": call.id, "rule": rule, "kind": kind, "turn": turn, "text": text}
-        row |= {"start": None if start is None else round(start, 2), "end": None if end is None else round(end, 2)}
+        row |= {
+            "start": None if start is None else round(start, 2),
+            "end": None if end is None else round(end, 2),
+        }
         facts.append(row | {k: v for k, v in more.items() if v})
 
     for index, turn in enumerate(call.turns):
@@ -249,7 +258,7 @@ def span_of(turn: Spoken, words: str, call: str) -> tuple[float, float]:
 
 def outcomes(call: Call, facts: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
     """The items of the whole call; a rule with faults in the turns has its lines there already."""
-    items: dict[str, tuple[str, str]] = {rule: ("pass", "") for rule in FORBIDDEN}
+    items: dict[str, tuple[str, str]] = dict.fromkeys(FORBIDDEN, ("pass", ""))
     for name, value in call.script.get("items", {}).items():
         outcome, note = (value, "") if isinstance(value, str) else (value["outcome"], value.get("note", ""))
         if outcome not in OUTCOMES:
@@ -279,7 +288,11 @@ def agent_rate(call: Call) -> float:
 
 def reference(call: Call) -> dict[str, Any]:
     manifest = call.script["manifest"]
-    attributes = {"kind": call.script["kind"], "elderly": bool(manifest.get("elderly")), "agent": manifest["agent"]}
+    attributes = {
+        "kind": call.script["kind"],
+        "elderly": bool(manifest.get("elderly")),
+        "agent": manifest["agent"],
+    }
     attributes |= {"team": manifest["team"], "direction": manifest.get("direction", "inbound")}
     if manifest.get("ended_by"):
         attributes["ended_by"] = manifest["ended_by"]
@@ -339,7 +352,9 @@ def make_bad(entry: dict[str, Any], audio: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--voices", type=Path, required=True, help="the npm tarball kokoro-js-1.2.1.tgz")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/huiting-demo")
     parser.add_argument("--only", default="", help="comma-separated call ids: speak and encode only these")
@@ -352,7 +367,9 @@ def main() -> None:
     audio.mkdir(exist_ok=True)
     references.mkdir(exist_ok=True)
 
-    scripts = [yaml.load(path.read_text(encoding="utf-8")) for path in sorted((HERE / "scripts").glob("*.yaml"))]
+    scripts = [
+        yaml.load(path.read_text(encoding="utf-8")) for path in sorted((HERE / "scripts").glob("*.yaml"))
+    ]
     bad = next(script["files"] for script in scripts if "files" in script)
     scripts = [script for script in scripts if "turns" in script]
     rows, facts = [], []
@@ -366,14 +383,18 @@ def main() -> None:
             if script.get("mono"):
                 (references / f"{call.id}.rttm").write_text(rttm(call), encoding="utf-8")
             size = (audio / script["file"]).stat().st_size
-            print(f"{call.id}  {call.duration:6.1f} s  {size:9,d} bytes  agent {agent_rate(call):3.0f}/min  {script['title']}")
+            print(
+                f"{call.id}  {call.duration:6.1f} s  {size:9,d} bytes  agent {agent_rate(call):3.0f}/min  {script['title']}"
+            )
         rows.append(manifest_row(script))
         facts += lines
     for entry in bad:
         make_bad(entry, audio)
         rows.append(manifest_row(entry))
         row = {"call": entry["call"], "rule": entry["state"], "kind": "state", "turn": None, "text": ""}
-        facts.append(row | {"start": None, "end": None} | {k: entry[k] for k in ("also", "note") if k in entry})
+        facts.append(
+            row | {"start": None, "end": None} | {k: entry[k] for k in ("also", "note") if k in entry}
+        )
     with (HERE / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

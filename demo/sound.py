@@ -21,7 +21,9 @@ CEILING = 0.89  # -1 dBFS
 EDGE = 60.0  # Hz, roll-off of the band filter
 
 # A tune of its own: quarter notes as semitones above A4 (None: rest), 0.4 s each.
+# fmt: off
 TUNE = [0, 4, 7, 4, 5, 9, 7, None, 2, 5, 9, 5, 4, 7, 4, None, 0, 4, 7, 12, 11, 9, 7, None, 5, 4, 2, 4, 0, None, 0, None]
+# fmt: on
 NOTE = 0.4
 
 
@@ -85,14 +87,13 @@ def hold_music(seconds: float, level_db: float = -23.0) -> np.ndarray:
 CODED = {
     "mp3": (".mp3", "mp3", "libmp3lame", 12_000),
     "opus": (".opus", "ogg", "libopus", 11_000),
-    "m4a": (".m4a", "mp4", "aac", 16_000),
+    "m4a": (".m4a", "mp4", "aac", 12_000),
     "alaw": (".wav", "wav", "pcm_alaw", None),
     "ulaw": (".wav", "wav", "pcm_mulaw", None),
     "pcm16": (".wav", "wav", "pcm_s16le", None),
     "amr": (".amr", "amr", "libopencore_amrnb", 12_200),
 }
 SOX = {"wav49": ".wav", "gsm": ".gsm"}
-MP3_RATES = (8_000, 16_000, 24_000, 32_000, 40_000)
 
 
 def encode(channels: np.ndarray, codec: str, target: Path) -> None:
