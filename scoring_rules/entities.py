@@ -34,7 +34,7 @@ _EN_CLOSE = r"(?:right|correct|is that right|[\s,.?])*"
 # Kinds of number by the word before them; the nearest wins.
 _ZH_NAMES = (
     ("last_digits", r"尾号|后四位|末四位|最后四位|后六位|后几位|末尾|前三位|前六位|结尾"),
-    ("order_number", r"(?:订单|运单|快递|物流|工|流水|受理|参考|票|合同|保|案件|投诉|服务|发票|退款|退货|预约|会员|批次|房|取件|取票|确认)(?:编?号码?|码)|单号|编号|流水|序列号|条码|型号|尾数"),
+    ("order_number", r"(?:订单|运单|快递|物流|工单|流水|受理|参考|票|合同|保|案件|投诉|服务|发票|退款|退货|预约|会员|批次|房|取件|取票|确认)(?:编?号码?|码)|单号|编号|流水|序列号|条码|型号|尾数"),
     ("staff_number", r"工号|坐席号|员工号"),
     ("hotline", r"热线|客服电话|服务电话|服务号码|投诉电话|拨打|官方电话|咱们电话|我们电话|我们的电话|店里电话|门店电话|网点电话|前台电话|酒店电话|商家电话"),
     ("verification_code", r"验证码|校验码|动态码|短信码"),
@@ -113,7 +113,8 @@ def _written(call: Call, kind: str, pattern: re.Pattern[str], group: int) -> lis
 def _grammar(english: bool) -> tuple[re.Pattern[str], ...]:
     group, join = (_EN_GROUP, _EN_JOIN) if english else (_ZH_GROUP, _ZH_JOIN)
     opening, closing = (_EN_OPEN, _EN_CLOSE) if english else (_ZH_OPEN, _ZH_CLOSE)
-    names = "|".join(f"(?P<{name}>{words})" for name, words in (_EN_NAMES if english else _ZH_NAMES))
+    edge = r"\b" if english else ""
+    names = "|".join(f"(?P<{name}>{edge}(?:{words}))" for name, words in (_EN_NAMES if english else _ZH_NAMES))
     return tuple(map(re.compile, (group, join, opening, closing, names)))
 
 

@@ -136,14 +136,17 @@ def hold(folder: Path, which: str) -> Evaluator:
 
 def test_every_silence_needs_its_own_request(tmp_path: Path) -> None:
     texts = [("customer", "查一下"), ("agent", "您稍等"), ("agent", "查到了"), ("customer", "再查一个"), ("customer", "喂"), ("agent", "嗯查到了")]
-    turns = tuple(Turn(role[0], text, role, n * 10.0, n * 10.0 + 2) for n, (role, text) in enumerate(texts))
-    silences = (Silence(Span(12, 20), 1, 2, "agent"), Silence(Span(42, 50), 4, 5, "agent"))
+    starts = [0, 2, 12, 14, 16, 26]
+    turns = tuple(
+        Turn(role[0], text, role, start, start + 2.0) for start, (role, text) in zip(starts, texts, strict=True)
+    )
+    silences = (Silence(Span(4, 12), 1, 2, "agent"), Silence(Span(18, 26), 4, 5, "agent"))
     call = Dialogue(turns, acoustics=Acoustics(silences=silences))
     (result,) = hold(tmp_path / "every", "every").run(call)
     assert result.outcome == "fail"
     window, anchor = result.findings[0].evidence
     assert window.turns == (2,)
-    assert (anchor.start, anchor.end, anchor.turns) == (42, 50, (4, 5))
+    assert (anchor.start, anchor.end, anchor.turns) == (18, 26, (4, 5))
     (result,) = hold(tmp_path / "any", "any").run(call)
     assert result.outcome == "pass"
     (result,) = hold(tmp_path / "none", "any").run(Dialogue(turns, acoustics=Acoustics()))
