@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from qa.settings import Settings
 from qa.store import Store, open_store
 from qa.store.engine import create_store_engine
-from qa.store.schema import Base
+from qa.store.schema import Base, TranscriptRow
 
 POSTGRES_VARIABLE = "HUITING_TEST_POSTGRES"
 POSTGRES_DEFAULT = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
@@ -90,3 +96,87 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         reporter.section("PostgreSQL was NOT tested", sep="!", red=True, bold=True)
         reporter.line(f"No server answered ({postgres_absence}).", red=True)
         reporter.line(f"Start one, or name one in {POSTGRES_VARIABLE}. SQLite alone was tested.", red=True)
+
+
+# -- the one real night -------------------------------------------------------------------------------------------
+
+PROJECT = Path(__file__).parents[1]
+GOOD_CALLS = ("d01", "d02", "d08", "d11", "d04")  # model call, anger, card number, IVR, mono
+MODELS = Path(os.environ.get("HUITING_SPEECH__MODELS_FOLDER") or PROJECT / "var/models")
+
+
+@dataclass(frozen=True, slots=True)
+class RealNight:
+    """A night over five demo calls and all the bad files, run by the command as its users run it."""
+
+    folder: Path
+    settings_file: Path
+    settings: Settings
+    good: tuple[str, ...]
+    bad: tuple[str, ...]
+    files: int
+    returncode: int
+    output: str
+    transcribed_once: int
+
+    def huiting(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return type_command(self.settings_file, *arguments, **environment)
+
+    def transcribed(self) -> int:
+        return count_transcripts(self.settings)
+
+
+def type_command(settings_file: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "qa.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        check=False,
+        env={**os.environ, "HUITING_SETTINGS": str(settings_file), **environment},
+    )
+
+
+def count_transcripts(settings: Settings) -> int:
+    store = open_store(settings.store_url)
+    try:
+        with store.read() as session:
+            return session.scalar(sa.select(sa.func.count()).select_from(TranscriptRow)) or 0
+    finally:
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def real_night(tmp_path_factory: pytest.TempPathFactory) -> RealNight:
+    """Real recordings through real models. The weights come from `make models`; without them these tests fail."""
+    folder = tmp_path_factory.mktemp("night")
+    with (PROJECT / "demo/manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    chosen = [row for row in rows if row["call_id"] in GOOD_CALLS or row["call_id"].startswith("b")]
+    (folder / "calls").mkdir()
+    for row in chosen:
+        shutil.copy(PROJECT / "demo" / row["file"], folder / "calls")
+        row["file"] = Path(row["file"]).name
+    with (folder / "calls/manifest.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(chosen)
+    settings_file = folder / "huiting.toml"
+    settings_file.write_text(
+        f'[data]\nfolder = "data"\n[intake]\nfolder = "calls"\nsettle_seconds = 0\n'
+        f'[gates]\nmin_free_gigabytes = 0.5\n[speech]\nmodels_folder = "{MODELS}"\n',
+        "utf-8",
+    )
+    ran = type_command(settings_file, "run")
+    settings = Settings.load(settings_file, env={})
+    return RealNight(
+        folder,
+        settings_file,
+        settings,
+        GOOD_CALLS,
+        tuple(row["call_id"] for row in chosen if row["call_id"].startswith("b")),
+        len(chosen),
+        ran.returncode,
+        ran.stdout + ran.stderr,
+        count_transcripts(settings),
+    )
