@@ -17,6 +17,7 @@ from qa.settings import Settings
 from qa.states import Outcome
 from qa.store.engine import Store
 from qa.store.schema import Call, ItemRow, Measures, Night, NightFile, ScorecardRow, TranscriptRow
+from scoring_rules.model import RuleStatus
 
 TOP_ITEMS = 8
 TOP_CALLS = 8
@@ -116,7 +117,9 @@ def _first_look(session: Session, call_ids: list[str]) -> Table:
 
 def _items_table(session: Session, call_ids: list[str], settings: Settings) -> Table:
     """The items that failed most, with how often they were judged at all."""
-    names = {rule.id: rule.name.get(current_language(), rule.id) for rule in packs_in_force(settings).rules}
+    rules = packs_in_force(settings).rules
+    names = {rule.id: rule.name.get(current_language(), rule.id) for rule in rules}
+    drafts = {rule.id for rule in rules if rule.status is RuleStatus.DRAFT}
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     rows = session.execute(
         select(ItemRow.rule, ItemRow.outcome)
@@ -124,7 +127,8 @@ def _items_table(session: Session, call_ids: list[str], settings: Settings) -> T
         .where(ScorecardRow.current, ScorecardRow.call_id.in_(call_ids))
     )
     for rule, outcome in rows:
-        outcomes[rule][outcome] += 1
+        if rule not in drafts:
+            outcomes[rule][outcome] += 1
     table = Table(title=text("summary.items"), title_justify="left")
     for column in ("item", "failed", "judged"):
         table.add_column(text(f"summary.column_{column}"))

@@ -104,7 +104,8 @@ def _items(card, transcript: Transcript, texts: list[str], unmasked: bool) -> Ta
     table = Table(show_lines=False, expand=True)
     for column in ("item", "outcome", "points", "evidence"):
         table.add_column(text(f"show.column_{column}"), overflow="fold", ratio={"item": 3, "evidence": 6}.get(column))
-    for item in card.items:
+    order = {dimension.id: place for place, dimension in enumerate(card.dimensions)}
+    for item in sorted(card.items, key=lambda item: order.get(item.dimension, len(order))):
         if item.draft:
             continue
         outcome = f"[{STYLE[item.outcome.value]}]{text(f'item.{item.outcome.value}')}[/]"
