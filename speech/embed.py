@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,18 +30,25 @@ TOKENS_PER_BATCH = {
 POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 E5_PROMPT = "query: "
 UNSET = 10**6  # tokenizers without a limit say 10^30
+OFFSET = 2  # positions that RoBERTa's kin leave unused
+
+
+Adapter = Mapping[str, np.ndarray]
+"""Low-rank corrections by the name of the weight they are added to (e.g. encoder.layer.0.output.dense): delta, float."""
 
 
 class SentenceEncoder:
     """Texts to unit vectors. The model is loaded by the first `encode`; safe for use from one thread at a time.
 
-    `fingerprint` stands for the weights, the pooling and the prompt: what was trained on one does not fit another.
+    `fingerprint` stands for the weights, the pooling and the prompt: what was trained on one does not fit another. An
+    adapter (speech/emotion_head.py) changes the vectors, not the fingerprint, which names what it was trained on.
     Raises ModelError when the folder holds no encoder.
     """
 
-    def __init__(self, weights: Weights, device: Device) -> None:
+    def __init__(self, weights: Weights, device: Device, adapter: Adapter | None = None) -> None:
         self.weights = weights
         self._device = device
+        self._adapter = adapter or {}
         self._config = _json(weights.path / "config.json")
         if not self._config:
             raise ModelError(
@@ -75,9 +82,7 @@ class SentenceEncoder:
     def _windows(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Token ids in windows the model can take, and the text each window belongs to."""
         tokenizer, _ = self._loaded
-        longest = min(
-            tokenizer.model_max_length, int(self._config.get("max_position_embeddings", UNSET)), UNSET
-        )
+        longest = window(tokenizer, self._config)
         encoded = tokenizer(
             [self._prompt + text for text in texts],
             truncation=True,
@@ -139,7 +144,18 @@ class SentenceEncoder:
                 f"{self.weights.name}: its weights lack {missing[0]}",
                 "Name a transformers encoder, complete with weights.",
             )
-        return tokenizer, (_for_cpu(model) if place == "cpu" else model.half().to(place)).eval()
+        model = _for_cpu(model) if place == "cpu" else model.half()
+        _adapt(model, self._adapter)
+        return tokenizer, model.to(place).eval()
+
+
+def _adapt(model: Any, adapter: Adapter) -> None:
+    """Add the adapter's corrections to the weights they are for."""
+    import torch
+
+    for name, delta in adapter.items():
+        weight = model.get_submodule(name).weight
+        weight.data += torch.from_numpy(delta).to(weight.dtype)
 
 
 def _for_cpu(model: Any) -> Any:
@@ -154,6 +170,13 @@ def _for_cpu(model: Any) -> Any:
             parameter.data = parameter.data.float()
     table.register_forward_hook(lambda module, arguments, rows: rows.float())
     return model
+
+
+def window(tokenizer: Any, config: Mapping[str, Any]) -> int:
+    """Tokens that a model takes at once, special ones included."""
+    if tokenizer.model_max_length < UNSET:
+        return int(tokenizer.model_max_length)
+    return int(config.get("max_position_embeddings", UNSET)) - OFFSET
 
 
 def pooling_of(folder: Path) -> str:
