@@ -99,7 +99,7 @@ def spoken_characters(text: str) -> int:
         if word.isupper() and len(word) <= 5:
             count += len(word)
         else:
-            bare = re.sub(r"(?<=[^aeiouy])e$", "", word.lower())
+            bare = re.sub(r"(?<=[^aeiouyl])e$|(?<=[aeiouy]l)e$", "", word.lower())
             count += max(1, len(re.findall(r"[aeiouyà-ÿ]+", bare)))
     return count
 
