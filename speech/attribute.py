@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from statistics import median
 
 from rapidfuzz import fuzz
 
@@ -28,6 +29,7 @@ YIELD_PAUSE = 0.3  # s that ends it when the other side speaks in that pause
 BLEED_FAINTER_DB = 6.0  # how much fainter than the same words on the other channel
 BLEED_FAINTER_SHORT_DB = 12.0  # the same for one or two characters, which both sides may say at once
 BLEED_ALIKE = 70.0  # per cent of characters in order (rapidfuzz partial_ratio)
+OWN_TURNS = 3  # turns that tell a channel's usual level
 BLEED_WINDOW = 0.6  # s around the turn in which the other channel's words are looked up
 
 
@@ -132,7 +134,17 @@ def channel_turns(
     turns.sort(key=lambda turn: (turn.start, turn.end))
     if loudness is None:
         return tuple(turns)
-    return tuple(replace(turn, marks=(*turn.marks, Mark.BLEED)) if _is_bleed(turn, words, loudness) else turn for turn in turns)
+    levels = {turn: loudness(turn.speaker, turn.span) for turn in turns if turn.span}
+    usual = {
+        speaker: median(own) if len(own := [v for t, v in levels.items() if t.speaker == speaker]) >= OWN_TURNS else None
+        for speaker in words
+    }
+    return tuple(
+        replace(turn, marks=(*turn.marks, Mark.BLEED))
+        if turn in levels and _is_bleed(turn, levels[turn], usual[turn.speaker], words, loudness)
+        else turn
+        for turn in turns
+    )
 
 
 def _runs(speaker: str, own: Sequence[Word], words: Mapping[str, Sequence[Word]]) -> list[list[Word]]:
@@ -161,24 +173,32 @@ def _runs(speaker: str, own: Sequence[Word], words: Mapping[str, Sequence[Word]]
     return runs
 
 
-def _is_bleed(turn: Turn, words: Mapping[str, Sequence[Word]], loudness: Callable[[str, Span], float]) -> bool:
+def _is_bleed(
+    turn: Turn,
+    level: float,
+    usual: float | None,
+    words: Mapping[str, Sequence[Word]],
+    loudness: Callable[[str, Span], float],
+) -> bool:
+    """Whether the other channel says the same at the same time, and louder. `usual`: this channel's median level."""
     span = turn.span
     said = _bare(turn.text)
     if span is None or not said:
         return False
+    short = len(said) <= 2
+    if short and usual is not None and level > usual - BLEED_FAINTER_DB:
+        return False  # as loud as this side always is: both said it
     for name, theirs in words.items():
         if name == turn.speaker:
             continue
         near = [w for w in theirs if w.end > span.start - BLEED_WINDOW and w.start < span.end + BLEED_WINDOW]
         there = _bare("".join(word.text for word in near))
-        if not there:
-            continue
         shared = sum(max(0.0, min(w.end, span.end) - max(w.start, span.start)) for w in near)
-        if shared < 0.5 * span.duration:
+        if not there or shared < 0.5 * span.duration:
             continue
         alike = fuzz.partial_ratio(said, there) if len(said) <= len(there) else fuzz.ratio(said, there)
-        fainter = loudness(name, span) - loudness(turn.speaker, span)
-        if alike >= BLEED_ALIKE and fainter >= (BLEED_FAINTER_SHORT_DB if len(said) <= 2 else BLEED_FAINTER_DB):
+        fainter = loudness(name, span) - level
+        if alike >= BLEED_ALIKE and fainter >= (BLEED_FAINTER_SHORT_DB if short else BLEED_FAINTER_DB):
             return True
     return False
 

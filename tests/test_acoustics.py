@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from speech.acoustics import (
     QUIETEST_DB,
     intersect,
