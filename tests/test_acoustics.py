@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,12 +25,12 @@ from speech.acoustics import (
 from speech.music import find_music
 from speech.types import Mark, Role, Span, Turn, Word
 
-A, C, I = Role.AGENT, Role.CUSTOMER, Role.IVR
+A, C, IVR = Role.AGENT, Role.CUSTOMER, Role.IVR
 RATE = 8000
 
 
 def turn(role: Role | None, text: str, start: float, end: float, speaker: str | None = None, **more) -> Turn:
-    return Turn(speaker or ("A" if role in (A, I) else "B"), text, start, end, role=role, **more)
+    return Turn(speaker or ("A" if role in (A, IVR) else "B"), text, start, end, role=role, **more)
 
 
 def spoken(role: Role, text: str, start: float, end: float) -> Turn:
@@ -68,7 +70,7 @@ def test_music_that_a_voice_detector_took_for_speech_stays_music():
 
 def test_an_announcement_is_neither_silence_nor_a_speaker():
     turns = [
-        turn(I, "您的通话可能会被录音", 0, 8, speaker="A#ivr"),
+        turn(IVR, "您的通话可能会被录音", 0, 8, speaker="A#ivr"),
         turn(A, "您好请讲什么事情", 8.5, 10),
         turn(C, "我的快递呢", 10.5, 12),
     ]
@@ -105,7 +107,7 @@ def test_bleed_and_hallucinations_are_no_speech():
         ([(A, "Let me check that for you, one moment please.")], A),
         ([(A, "May I have your name?")], C),
         ([(C, "Hold on, let me find it.")], C),
-        ([(A, "您好"), (I, "您的通话可能会被录音")], None),
+        ([(A, "您好"), (IVR, "您的通话可能会被录音")], None),
     ],
 )
 def test_who_owes_the_next_word(said, owed):
@@ -223,7 +225,7 @@ def test_interval_arithmetic_is_set_arithmetic(left, right):
     assert ticks(subtract(left, right)) == ticks(left) - ticks(right)
     assert ticks(intersect(left, right)) == ticks(left) & ticks(right)
     for result in (merge(left), subtract(left, right), intersect(left, right)):
-        assert all(a.end <= b.start for a, b in zip(result, result[1:], strict=False))
+        assert all(a.end <= b.start for a, b in itertools.pairwise(result))
 
 
 @given(spans, spans)
