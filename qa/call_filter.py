@@ -1,0 +1,196 @@
+"""Which calls a list shows: read from an address and written back into one, so that a list can be shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, exists, or_, select
+
+from qa.states import Outcome as FileOutcome
+from qa.store.accounts import Review
+from qa.store.schema import Call, ItemRow, NightFile, ScorecardRow, Tag
+
+
+class View(StrEnum):
+    WAITING = "waiting"  # below the passing score, fatal, suspected or angry at the end, and not yet reviewed
+    REVIEWED = "reviewed"
+    ALL = "all"
+
+
+class Sort(StrEnum):
+    RISK = "risk"  # fatal first, then the lowest score
+    NEWEST = "newest"
+    SCORE = "score"
+
+
+class FilterError(ValueError):
+    """Values in an address that are none; `faults` maps the field to the value found."""
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        super().__init__(", ".join(f"{name}={value!r}" for name, value in faults.items()))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """Empty fields do not filter. Days are the site's, both included."""
+
+    view: View = View.WAITING
+    sort: Sort = Sort.RISK
+    agent: str = ""
+    team: str = ""
+    queue: str = ""
+    kind: str = ""
+    tag: str = ""
+    rule: str = ""  # failed on the current scorecard
+    words: str = ""  # spoken in the call
+    below: float | None = None  # score
+    fatal: bool = False
+    suspected: bool = False
+    angry: bool = False  # the customer at the end
+    since: date | None = None
+    until: date | None = None
+    night: int | None = None  # scored in that night
+    page: int = 1
+
+    @classmethod
+    def from_address(cls, query: Mapping[str, str]) -> CallFilter:
+        """Read an address's query; names that are not ours are left alone. Raises FilterError."""
+        values, faults = {}, {}
+        for field in fields(cls):
+            raw = query.get(field.name, "").strip()
+            if not raw:
+                continue
+            try:
+                values[field.name] = _READ.get(field.name, str)(raw)
+            except ValueError:
+                faults[field.name] = raw
+        if faults:
+            raise FilterError(faults)
+        return cls(**values)
+
+    def to_address(self) -> dict[str, str]:
+        """Only what differs from the default view."""
+        default = CallFilter()
+        return {
+            field.name: _write(value)
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != getattr(default, field.name)
+        }
+
+    def at_page(self, page: int) -> CallFilter:
+        return replace(self, page=page)
+
+    def condition(self, passing: float, zone: ZoneInfo, holding: Sequence[str] | None) -> ColumnElement[bool]:
+        """The condition on `calls`. `passing` is the score below which a call fails; `holding` the calls that hold
+        `words`, as the search found them.
+        """
+        wanted: list[ColumnElement[bool]] = []
+        for column in (Call.agent, Call.team, Call.queue, Call.kind):
+            if value := getattr(self, column.key):
+                wanted.append(column == value)
+        if self.tag:
+            wanted.append(exists().where(Tag.call_id == Call.id, Tag.tag == self.tag))
+        if self.rule:
+            failed = select(ScorecardRow.call_id).join(ItemRow, ItemRow.scorecard_id == ScorecardRow.id)
+            wanted.append(
+                Call.id.in_(failed.where(ScorecardRow.current, ItemRow.rule == self.rule, ItemRow.outcome == "fail"))
+            )
+        if holding is not None:
+            wanted.append(Call.id.in_(holding))
+        if self.below is not None:
+            wanted.append(Call.score < self.below)
+        if self.fatal:
+            wanted.append(Call.fatal.is_(True))
+        if self.suspected:
+            wanted.append(Call.suspected > 0)
+        if self.angry:
+            wanted.append(Call.end_emotion == "negative")
+        if self.since:
+            wanted.append(Call.started_at >= _midnight(self.since, zone))
+        if self.until:
+            wanted.append(Call.started_at < _midnight(self.until + timedelta(days=1), zone))
+        if self.night is not None:
+            scored = select(NightFile.call_id).where(
+                NightFile.night_id == self.night, NightFile.outcome == FileOutcome.SCORED.value
+            )
+            wanted.append(Call.id.in_(scored))
+        if self.view is View.WAITING:
+            wanted += [risky(passing), ~reviewed()]
+        elif self.view is View.REVIEWED:
+            wanted.append(reviewed())
+        return and_(Call.score.is_not(None), *wanted)
+
+    def order(self) -> tuple[ColumnExpressionArgument[Any], ...]:
+        newest = Call.started_at.desc().nulls_last()
+        orders = {
+            Sort.RISK: (Call.fatal.desc(), Call.score, newest),
+            Sort.NEWEST: (newest,),
+            Sort.SCORE: (Call.score, newest),
+        }
+        return (*orders[self.sort], Call.id)
+
+
+def risky(passing: float) -> ColumnElement[bool]:
+    """Why a call is worth a person's time: fatal, below the passing score, suspected, or angry at the end."""
+    return or_(Call.fatal.is_(True), Call.score < passing, Call.suspected > 0, Call.end_emotion == "negative")
+
+
+def reviewed() -> ColumnElement[bool]:
+    """Somebody finished with the scorecard that is in force; a call judged anew is open again."""
+    return (
+        exists()
+        .where(Review.call_id == Call.id, Review.scorecard_id == ScorecardRow.id, ScorecardRow.current)
+        .correlate(Call)
+    )
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=zone)
+
+
+def _flag(raw: str) -> bool:
+    if raw not in ("0", "1"):
+        raise ValueError(raw)
+    return raw == "1"
+
+
+def _score(raw: str) -> float:
+    value = float(raw)
+    if not 0 <= value <= 1_000:
+        raise ValueError(raw)
+    return value
+
+
+def _number(raw: str) -> int:
+    value = int(raw)
+    if not 1 <= value <= 2**31 - 1:
+        raise ValueError(raw)
+    return value
+
+
+_READ = {
+    "view": View,
+    "sort": Sort,
+    "below": _score,
+    "fatal": _flag,
+    "suspected": _flag,
+    "angry": _flag,
+    "since": date.fromisoformat,
+    "until": date.fromisoformat,
+    "night": _number,
+    "page": _number,
+}
+
+
+def _write(value: object) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value.value if isinstance(value, StrEnum) else str(value)
