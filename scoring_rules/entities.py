@@ -246,7 +246,7 @@ def _id_card(digits: str) -> bool:
 
     try:
         ric.validate(digits.upper())
-    except ValidationError:
+    except (ValidationError, KeyError):  # stdnum: KeyError where its table of places has a gap
         year, month, day = int(digits[6:10]), int(digits[10:12]), int(digits[12:14])
         return digits[:1] in "12345689" and 1900 <= year <= 2100 and 1 <= month <= 12 and 1 <= day <= 31
     return True
