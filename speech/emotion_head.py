@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 UP, DOWN = "/up", "/down"
 
-_SIGNS = re.compile(r"[^\w\s]+")
+_SIGNS = re.compile(r"\W+")
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff"
 _LOOSE_BLANKS = re.compile(rf"\s+(?=[{_CJK}])|(?<=[{_CJK}])\s+")
 
@@ -61,7 +62,7 @@ def read_head(weights: Weights) -> Head:
             if name.endswith(UP)
         }
         head = Head(str(arrays["embedding"]), labels, arrays["weight"], arrays["bias"], adapter)
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError, BadZipFile) as error:
         raise ModelError(
             f"{weights.path} is no emotion head: {error}", "Make one with bench/train_emotion.py."
         ) from error

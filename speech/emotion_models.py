@@ -114,8 +114,9 @@ def load_pipeline(task: str, weights: Weights, device: Device) -> Any:
     from speech.devices import torch_device
 
     transformers.logging.set_verbosity_error()
+    build: Any = transformers.pipeline  # its overloads want the task as a literal
     try:
-        pipeline = transformers.pipeline(task, model=str(weights.path), device=torch_device(device))
+        pipeline = build(task, model=str(weights.path), device=torch_device(device))
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError) as error:
         raise ModelError(
             f"{weights.name}: no {task} model in {weights.path}: {error}",

@@ -14,6 +14,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from speech.types import ModelError
+
 NEVER_CALL_OUT = {
     "PYANNOTE_METRICS_ENABLED": "0",  # pyannote.audio 4 sends usage metrics unless it is off before import
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -35,9 +37,11 @@ def hush(*, offline: bool = True) -> None:
 
 
 def prepare(*, offline: bool = True) -> None:
-    """`hush`, and see to it that `import torchaudio` works where torch is installed."""
+    """`hush`, and see to it that `import torchaudio` works. Raises ModelError where torch is not installed."""
     hush(offline=offline)
-    if importlib.util.find_spec("torch") and importlib.util.find_spec("torchaudio"):
+    if importlib.util.find_spec("torch") is None:
+        raise ModelError("torch and what needs it are not installed", "pip install 'huiting[speech]'")
+    if importlib.util.find_spec("torchaudio"):
         mend_torchaudio()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speech.emotion import LABELS, TurnEmotion, combine, customer_emotion, load_emotion
+from speech.emotion_head import plain, read_head
+from speech.models import locate
 from speech.options import ModelNames, SpeechOptions
 from speech.types import Emotion, Mark, ModelError, Role, Turn
 
 HERE = Path(__file__).parent
 WEIGHTS = Path(os.environ.get("HUITING_SPEECH__MODELS_FOLDER") or "var/models").resolve()
-SENTENCE = "package:multilingual-e5-small"
+ACCURACY, ANGRY_RECALL, ANGRY_PRECISION = 0.6, 0.6, 0.6
 pulled = pytest.mark.skipif(
     not (WEIGHTS / "multilingual-e5-small").is_dir(), reason="no weights here: huiting models pull"
 )
@@ -210,10 +213,106 @@ def tiny_voice_model(folder: Path, labels: Sequence[str]) -> Path:
         label2id={label: i for i, label in enumerate(labels)},
     )
     model = Wav2Vec2ForSequenceClassification(config)
-    torch.nn.init.constant_(model.classifier.bias[labels.index("angry")], 3.0)  # this one hears anger everywhere
+    torch.nn.init.constant_(
+        model.classifier.bias[labels.index("angry")], 3.0
+    )  # this one hears anger everywhere
     model.save_pretrained(folder)
     Wav2Vec2FeatureExtractor().save_pretrained(folder)
     return folder
+
+
+# -- the head that ships ------------------------------------------------------------------------------------------
+
+
+def head_file(folder: Path, **changed: np.ndarray) -> Path:
+    arrays = {
+        "embedding": np.array("0" * 64),
+        "labels": np.array(LABELS),
+        "weight": np.zeros((5, 16), np.float32),
+        "bias": np.zeros(5, np.float32),
+        "encoder.layer.0.output.dense/up": np.ones((16, 2), np.float16),
+        "encoder.layer.0.output.dense/down": np.ones((2, 32), np.float16),
+    }
+    path = folder / "head.npz"
+    np.savez(path, **(arrays | changed))
+    return path
+
+
+def test_a_head_file_is_read_and_checked(tmp_path: Path) -> None:
+    head = read_head(locate(str(head_file(tmp_path)), tmp_path))
+    assert head.labels == LABELS
+    assert np.array_equal(head.adapter["encoder.layer.0.output.dense"], np.full((16, 32), 2.0, np.float32))
+    three = {
+        "labels": np.array(["angry", "neutral", "happy"]),
+        "weight": np.zeros((3, 16)),
+        "bias": np.zeros(3),
+    }
+    with pytest.raises(ModelError, match="a head for angry, neutral, happy"):
+        read_head(locate(str(head_file(tmp_path, **three)), tmp_path))
+    (tmp_path / "head.npz").write_bytes(b"PK not a zip file at all")
+    with pytest.raises(ModelError, match="no emotion head"):
+        read_head(locate(str(tmp_path / "head.npz"), tmp_path))
+
+
+def test_a_head_on_another_embedding_is_refused(tmp_path: Path) -> None:
+    from speech.devices import Device
+
+    sentence = tmp_path / "other"
+    sentence.mkdir()
+    (sentence / "config.json").write_text('{"hidden_size": 16}')
+    wanted = options(tmp_path, text_emotion=str(head_file(tmp_path)), sentence=str(sentence))
+    with pytest.raises(ModelError, match="was trained on the embedding 000000000000") as refused:
+        load_emotion(wanted, Device("cpu", "int8", ""))
+    assert "speech.models.sentence" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("你们这是什么态度！！我要投诉。", "你们这是什么态度我要投诉"),
+        ("嗯，好 的…… thank you, bye", "嗯好的thank you bye"),
+        ("。。。", ""),
+    ],
+)
+def test_words_alone(text: str, words: str) -> None:
+    assert plain(text) == words
+
+
+@pytest.mark.models
+def test_an_adapter_changes_what_an_encoder_says(tmp_path: Path) -> None:
+    from speech.devices import cpu
+    from speech.embed import SentenceEncoder
+
+    weights = locate(str(tiny_text_model(tmp_path / "text", ["a", "b"])), tmp_path)
+    texts = ["我要投诉你们", "谢谢", "我要投诉你们" * 50]
+    plainly = SentenceEncoder(weights, cpu())
+    delta = {
+        "encoder.layer.0.output.dense": np.random.default_rng(0).normal(0, 1, (16, 32)).astype(np.float32)
+    }
+    adapted = SentenceEncoder(weights, cpu(), delta)
+    before, after = plainly.encode(texts), adapted.encode(texts)
+    assert before.shape == after.shape == (3, 16)
+    assert not np.allclose(before, after, atol=1e-3)
+    assert adapted.fingerprint == plainly.fingerprint
+    assert np.allclose(before, SentenceEncoder(weights, cpu()).encode(texts))
+
+
+@pulled
+@pytest.mark.models
+def test_the_shipped_model_on_the_service_check() -> None:
+    """Bounds a little below what the model card reports: a worse model must not ship unseen."""
+    from speech.devices import cpu
+
+    rows = [json.loads(line) for line in (HERE / "data" / "emotion_service.jsonl").read_text().splitlines()]
+    feel = load_emotion(SpeechOptions(models_folder=WEIGHTS), cpu())
+    felt = feel([turn(row["text"]) for row in rows])
+    pairs = [(row["label"], t.emotion.label) for row, t in zip(rows, felt, strict=True) if t.emotion]
+    assert len(pairs) == len(rows)
+    angry = [(truth, guess) for truth, guess in pairs if "angry" in (truth, guess)]
+    found = sum(truth == guess for truth, guess in angry)
+    assert found / sum(truth == "angry" for truth, _ in pairs) >= ANGRY_RECALL
+    assert found / sum(guess == "angry" for _, guess in pairs) >= ANGRY_PRECISION
+    assert sum(truth == guess for truth, guess in pairs) / len(pairs) >= ACCURACY
 
 
 def options(tmp_path: Path, *labels: str, **names: str) -> SpeechOptions:
