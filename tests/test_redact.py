@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import time
 from itertools import pairwise
 
@@ -223,6 +224,11 @@ def test_masking_holds_for_any_text(text: str):
     found = find(text)
     assert all(0 <= item.start < item.end <= len(text) for item in found)
     assert all(left.end <= right.start for left, right in pairwise(found))
+
+
+@given(st.text(string.digits, min_size=11, max_size=40))
+def test_any_long_number_is_masked_whole(number: str):
+    assert mask(f"号{number}。") == f"号{'*' * len(number)}。"
 
 
 @given(st.lists(texts, max_size=6))
