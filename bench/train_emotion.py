@@ -129,8 +129,8 @@ class Trainer:
 
         torch.manual_seed(SEED)
         self.torch = torch
-        self.tokenizer, base = encoder._loaded
-        self.prompt = encoder._prompt
+        self.tokenizer, base = encoder.loaded
+        self.prompt = encoder.prompt
         self.model = base.float()
         self.model.get_input_embeddings()._forward_hooks.clear()
         for parameter in self.model.parameters():

@@ -56,8 +56,8 @@ class SentenceEncoder:
                 "Name a transformers encoder: a hub id or its folder.",
             )
         self._pooling = pooling_of(weights.path)
-        self._prompt = prompt_of(weights)
-        recipe = f"{weights.fingerprint} {self._pooling} {self._prompt}"
+        self.prompt = prompt_of(weights)
+        recipe = f"{weights.fingerprint} {self._pooling} {self.prompt}"
         self.fingerprint = hashlib.sha256(recipe.encode()).hexdigest()
 
     @property
@@ -81,10 +81,10 @@ class SentenceEncoder:
 
     def _windows(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Token ids in windows the model can take, and the text each window belongs to."""
-        tokenizer, _ = self._loaded
+        tokenizer, _ = self.loaded
         longest = window(tokenizer, self._config)
         encoded = tokenizer(
-            [self._prompt + text for text in texts],
+            [self.prompt + text for text in texts],
             truncation=True,
             max_length=longest,
             return_overflowing_tokens=True,
@@ -105,7 +105,7 @@ class SentenceEncoder:
         """One vector a window.  # (windows, dimension) float32"""
         import torch
 
-        tokenizer, model = self._loaded
+        tokenizer, model = self.loaded
         padded = tokenizer.pad({"input_ids": windows}, return_tensors="pt")
         ids, mask = padded["input_ids"].to(model.device), padded["attention_mask"].to(model.device)
         with torch.inference_mode():
@@ -120,7 +120,8 @@ class SentenceEncoder:
         return pooled.cpu().numpy()
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
+    def loaded(self) -> tuple[Any, Any]:
+        """The transformers tokenizer and model behind it."""
         quiet.prepare()
         import transformers
 

