@@ -13,9 +13,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cer import error_rate
 from sqlalchemy import select
 
-from cer import error_rate
 from qa.settings import Settings
 from qa.store import Store, open_store
 from qa.store.schema import Call, NightFile, ScorecardRow, TranscriptRow

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from cer import error_rate, plain
+
 from qa.settings import Settings
 from speech.batch import Job
 from speech.devices import describe, find

@@ -240,7 +240,7 @@ class NightRun:
                 set_outcome(session, night_id, call_id, Outcome.SCORED)
         except (StopReason, OperationalError):
             raise
-        except Exception as error:  # noqa: BLE001 - one call that breaks a rule must not stop the night
+        except Exception as error:
             log.exception("scoring failed", call=call_id)
             with self.store.write() as session:
                 ledger.refuse(session, call_id, Stage.SCORE, State.FAILED, Reason.ERROR, str(error))

@@ -11,9 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import recorded
 from sqlalchemy import func, select
 
-import recorded
 from qa import ledger
 from qa.executors.local import LocalExecutor
 from qa.intake import discover

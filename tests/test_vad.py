@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ def test_every_region_is_in_exactly_one_window_in_order(case):
         assert window.duration <= WINDOW + 1e-6
         for left, right in zip(window.pieces, window.pieces[1:], strict=False):
             assert left.offset + left.source.duration <= right.offset + 1e-6
-    for left, right in zip(pieces, pieces[1:], strict=False):
+    for left, right in itertools.pairwise(pieces):
         assert left.source.end <= right.source.start + 1e-6
     for span in spans:
         holding = [p for p in pieces if p.source.start <= span.start + 1e-6 and span.end <= p.source.end + 1e-6]

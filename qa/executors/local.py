@@ -11,6 +11,7 @@ import multiprocessing
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -19,9 +20,8 @@ from typing import TYPE_CHECKING
 from speech.batch import Job, Result
 
 if TYPE_CHECKING:
-    from speech.devices import Device
-
     from speech.batch import Progress
+    from speech.devices import Device
     from speech.options import SpeechOptions
 
 IN_FLIGHT = 6  # calls a worker holds at once: enough windows for full batches, few enough to lose
@@ -143,10 +143,8 @@ class LocalExecutor:
 
     def _send(self, worker: _Worker, job: Job) -> None:
         worker.held[job.id] = job
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # died just now: `_listen` accounts for all it held
             worker.pipe.send(job)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it died just now; `_listen` finds that out and accounts for all it held
 
     def _listen(self) -> Iterator[Result | tuple[Crashed, Job]]:
         ready = wait([worker.pipe for worker in self._workers], timeout=POLL_SECONDS)
@@ -218,7 +216,6 @@ def work(pipe: Connection, options: SpeechOptions, device: Device) -> None:
     import signal
 
     from speech.engine import Engine
-
     from speech.types import ModelError
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
