@@ -6,7 +6,7 @@ seconds …) finds nothing; `State` says so, and `call.reasons` collects why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from statistics import median
 from typing import Any
@@ -29,6 +29,7 @@ from scoring_rules.model import (
     InOrder,
     Interruption,
     Language,
+    Length,
     Loudness,
     Meaning,
     Near,
@@ -45,7 +46,7 @@ from scoring_rules.model import (
     TurnCount,
     Where,
 )  # fmt: skip
-from scoring_rules.plan import Plan
+from scoring_rules.plan import Plan, Tried
 from scoring_rules.text import fold
 
 EMOTION_LEVEL = 0.5  # a label is taken for the turn's emotion from even odds on
@@ -68,13 +69,42 @@ class Finder:
 
     def __init__(self, plan: Plan, call: Call, minds: Minds) -> None:
         self.plan, self.call, self.minds = plan, call, minds
+        self.open = plan.open_conditions(call.found)
 
     def find(self, condition: Condition, region: Region | None, anchor: Hit | None) -> Result:
         """The hits of a condition; `anchor` is the hit that relative places and questions of grammar are about."""
-        where = condition.where
-        if where is EVERYWHERE:
+        key = id(condition)
+        if key not in self.open and key in self.plan.gated:
+            return NOTHING
+        if condition.where is EVERYWHERE:
             return _FIND[type(condition.test)](self, condition.test, region, anchor)
-        call, roles = self.call, self.call.roles
+        if not condition.name or anchor is not None or region is not None:
+            return self._within(condition, region, anchor, _FIND[type(condition.test)])
+        return self._remembered(condition)
+
+    def first(self, condition: Condition, region: Region | None, anchor: Hit | None) -> tuple[Hit | None, State]:
+        """One hit, a sure one where there is one: as much of the work is done as that takes."""
+        key = id(condition)
+        if key not in self.open and key in self.plan.gated:
+            return None, State.KNOWN
+        test = condition.test
+        one = _FIRST.get(type(test))
+        if one is None:
+            hits, state = self.find(condition, region, anchor)
+            return (_surest(hits) if hits else None), state
+        if condition.where is EVERYWHERE:
+            return one(self, test, region, anchor)
+        return self._within(condition, region, anchor, one)
+
+    def holds(self, condition: Condition, region: Region | None, anchor: Hit | None) -> tuple[bool, bool, State]:
+        """Whether a condition holds at all, and surely."""
+        hit, state = self.first(condition, region, anchor)
+        return hit is not None, hit is not None and hit.sure, state
+
+    def _within(self, condition: Condition, region: Region | None, anchor: Hit | None, work: Callable[..., Any]) -> Any:
+        """Does the work of a condition where its `where` says."""
+        call, where = self.call, condition.where
+        roles = call.roles
         if where.speaker:
             call.roles = where.speaker
         elif where.places:
@@ -82,16 +112,34 @@ class Finder:
         try:
             limits = self.limits(where, region, anchor)
             if limits is None:
-                return self.unknown(Reason.NO_TIMES)
-            about = None if where.places else anchor
-            return _FIND[type(condition.test)](self, condition.test, limits[0], about)
+                found = self.unknown(Reason.NO_TIMES)
+                return found if work in _FINDERS else (None, found[1])
+            return work(self, condition.test, limits[0], None if where.places else anchor)
         finally:
             call.roles = roles
+
+    def _remembered(self, condition: Condition) -> Result:
+        """A shared condition asked of the whole call gives the same answer to every rule."""
+        call = self.call
+        key = id(condition), call.roles
+        known = call.memory.get(key)
+        if known is None:
+            before = set(call.reasons)
+            result = self._within(condition, None, None, _FIND[type(condition.test)])
+            if call.waiting:
+                return result
+            known = call.memory[key] = (result, frozenset(call.reasons - before))
+        result, reasons = known  # type: ignore[misc]
+        call.reasons |= reasons
+        return result
 
     def limits(self, where: Where, region: Region | None, anchor: Hit | None) -> tuple[Region | None] | None:
         """The region that is left of `region`, in a tuple; None where seconds would be needed and are not there."""
         call = self.call
         parts: list[Region] = []
+        if len(where.places) == 1 and anchor is not None and not where.first and not where.last and not where.near:
+            found = places.place(call, where.places[0], anchor)
+            return (common(found, call.region(where.speaker)) if where.speaker else found,)
         if where.places:
             if anchor is None:
                 parts.append(call.region(_ANYONE))
@@ -182,6 +230,20 @@ def _phrase(finder: Finder, test: Phrase, region: Region | None, _: Hit | None) 
     return hits, State.KNOWN
 
 
+def _first_phrase(finder: Finder, test: Phrase, region: Region | None, _: Hit | None) -> tuple[Hit | None, State]:
+    call, doubtful = finder.call, None
+    area = finder.spoken(region)
+    for start, end, how in call.found.get(finder.plan.atoms[id(test)], ()):
+        if inside(area, start):
+            if how != SOUND:
+                return Hit(start, end, call.turn_of(start), "phrase"), State.KNOWN
+            doubtful = doubtful or Hit(start, end, call.turn_of(start), "pinyin", False)
+    waiting = finder.plan.open_slots.get(id(test))
+    if waiting:
+        return next(iter(_named_in_call(finder, waiting, area)), doubtful), State.KNOWN
+    return doubtful, State.KNOWN
+
+
 def _named_in_call(finder: Finder, phrases: Sequence[str], area: Region) -> list[Hit]:
     """Phrases whose slots the call's own attributes fill (the agent's name)."""
     call, view = finder.call, finder.call.view
@@ -201,22 +263,46 @@ def _named_in_call(finder: Finder, phrases: Sequence[str], area: Region) -> list
 
 
 def _regex(finder: Finder, test: Regex, region: Region | None, _: Hit | None) -> Result:
-    call = finder.call
-    cue = finder.plan.cues[id(test)]
+    hits = list(_regex_hits(finder, test, region))
+    return (hits, State.KNOWN) if hits else NOTHING
+
+
+def _first_regex(finder: Finder, test: Regex, region: Region | None, _: Hit | None) -> tuple[Hit | None, State]:
+    return next(_regex_hits(finder, test, region), None), State.KNOWN
+
+
+def _regex_hits(finder: Finder, test: Regex, region: Region | None) -> Iterator[Hit]:
+    call, found = finder.call, finder.call.found
     area = finder.spoken(region)
-    if cue is not None:
-        cues = call.found.get(cue)
-        if not cues:
-            return NOTHING
-        area = tuple(interval for interval in area if any(interval[0] <= c.start < interval[1] for c in cues))
-    pattern = finder.plan.patterns[id(test)]
-    hits = []
-    for lo, hi in area:
-        for found in pattern.finditer(call.plain[lo:hi]):
-            start, end = found.span()
-            if end > start:
-                hits.append(Hit(lo + start, lo + end, call.turn_of(lo), "regex"))
-    return hits, State.KNOWN
+    if not area:
+        return
+    low, high = area[0][0], area[-1][1]
+    for tried in finder.plan.patterns[id(test)]:
+        if tried.atom is None:
+            turns: Iterable[int] = dict.fromkeys(call.turn_of(lo) for lo, _ in area)
+        else:
+            cues = [cue for cue in found.get(tried.atom, ()) if low <= call.ends[call.turn_of(cue.start)] and call.starts[call.turn_of(cue.start)] < high] if tried.pattern is not None else found.get(tried.atom, ())
+            if tried.pattern is None:
+                for start, end, _ in cues:
+                    if inside(area, start) and end <= call.ends[turn := call.turn_of(start)]:
+                        yield Hit(start, end, turn, "regex")
+                continue
+            turns = dict.fromkeys(call.turn_of(cue.start) for cue in cues)
+        for turn in turns:
+            for hit in _matches(call, tried, turn):
+                if inside(area, hit.start):
+                    yield hit
+
+
+def _matches(call: Call, tried: Tried, turn: int) -> Sequence[Hit]:
+    """The matches of a pattern in a turn, worked out once. Patterns are matched over whole turns."""
+    key = id(tried.pattern), turn
+    found = call.memory.get(key)
+    if found is None:
+        start = call.starts[turn]
+        spans = [match.span() for match in tried.pattern.finditer(call.plain[start : call.ends[turn]])]
+        found = call.memory[key] = [Hit(start + lo, start + hi, turn, "regex") for lo, hi in spans if lo < hi]
+    return found  # type: ignore[return-value]
 
 
 def _entity(finder: Finder, test: Entity, region: Region | None, _: Hit | None) -> Result:
@@ -401,7 +487,7 @@ def _speech_rate(finder: Finder, test: SpeechRate, region: Region | None, _: Hit
     measured = []
     for turn in finder.turns(region):
         time = call.time_of(turn)
-        count = _spoken_units(call, turn, finder.plan.language)
+        count = _units(call.text((call.starts[turn], call.ends[turn])), finder.plan.language)
         if time and time[1] > time[0] and count >= test.min_chars and not call.turns[turn].marks:
             measured.append((turn, count, time))
     if not measured:
@@ -424,8 +510,8 @@ def _speech_rate(finder: Finder, test: SpeechRate, region: Region | None, _: Hit
     return [Hit(0, 0, -1, "speech_rate", time=(first[2][0], last[2][1]), turns=(first[0], last[0]), note=f"{rate:.0f}")], State.KNOWN
 
 
-def _spoken_units(call: Call, turn: int, language: str) -> int:
-    text = call.text((call.starts[turn], call.ends[turn]))
+def _units(text: str, language: str) -> int:
+    """Characters that are spoken; words in English."""
     return len(text.split()) if language == "en" else sum(character.isalnum() for character in text)
 
 
@@ -498,6 +584,14 @@ def _turn_count(finder: Finder, test: TurnCount, _: Region | None, __: Hit | Non
     return _whole_call(finder, "turn_count", len(finder.call.runs(finder.call.roles)), test.over, test.under)
 
 
+def _length(finder: Finder, test: Length, region: Region | None, _: Hit | None) -> Result:
+    call, hits = finder.call, []
+    for lo, hi in finder.spoken(region):
+        if _units(call.text((lo, hi)), finder.plan.language) >= test.at_least:
+            hits.append(Hit(lo, hi, call.turn_of(lo), "length"))
+    return hits, State.KNOWN
+
+
 # --- what is known of the call -----------------------------------------------------------------------------
 
 _ATTRIBUTE = Hit(0, 0, -1, "attribute")
@@ -545,12 +639,29 @@ def _slot(finder: Finder, test: Slot, _: Region | None, __: Hit | None) -> Resul
 
 def _any(finder: Finder, test: AnyOf, region: Region | None, anchor: Hit | None) -> Result:
     hits: list[Hit] = []
-    worst, best = State.KNOWN, State.UNKNOWN
+    states = []
     for item in test.items:
         found, state = finder.find(item, region, anchor)
         hits = hits + found if found and hits else found or hits
-        worst, best = max(worst, state), min(best, state)
-    return hits, State.UNKNOWN if best is State.UNKNOWN else State.PARTIAL if worst else State.KNOWN
+        states.append(state)
+    return hits, _together(states)
+
+
+def _first_any(finder: Finder, test: AnyOf, region: Region | None, anchor: Hit | None) -> tuple[Hit | None, State]:
+    doubtful, states = None, []
+    for item in test.items:
+        hit, state = finder.first(item, region, anchor)
+        states.append(state)
+        if hit is not None:
+            if hit.sure:
+                return hit, _together(states)
+            doubtful = doubtful or hit
+    return doubtful, _together(states)
+
+
+def _together(states: Sequence[State]) -> State:
+    """Of alternatives: unknown where all are, partial where one is."""
+    return State.UNKNOWN if min(states) is State.UNKNOWN else State.PARTIAL if max(states) else State.KNOWN
 
 
 def _all(finder: Finder, test: All, region: Region | None, anchor: Hit | None) -> Result:
@@ -563,22 +674,52 @@ def _all(finder: Finder, test: All, region: Region | None, anchor: Hit | None) -
     kept: list[Hit] = []
     worst = state
     for hit in hits:
-        area = places.unit(finder.call, hit, test.same)
-        if area is None and test.same != "call":
-            area = region
-        sure, roles = hit.sure, finder.call.roles
-        for item in others:
-            if area is None:
-                finder.call.roles = _ANYONE
-            found, judged = finder.find(item, area, hit)
-            finder.call.roles = roles
-            worst = max(worst, State.PARTIAL if judged is State.PARTIAL else judged)
-            if not found:
-                break
-            sure = sure and any(other.sure for other in found)
-        else:
+        holds, sure, judged = _others_hold(finder, test, others, hit, region)
+        worst = max(worst, judged)
+        if holds:
             kept.append(hit if sure == hit.sure else hit._replace(sure=sure))
     return kept, worst if kept or worst is State.KNOWN else State.UNKNOWN
+
+
+def _first_all(finder: Finder, test: All, region: Region | None, anchor: Hit | None) -> tuple[Hit | None, State]:
+    first, others = test.items[0], test.items[1:]
+    if isinstance(first.test, Not | Attribute | Slot) and first.where is EVERYWHERE:
+        hits, state = _all_about(finder, test, region, anchor)
+        return (hits[0] if hits else None), state
+    for other in others:
+        if id(other) in finder.plan.gated and id(other) not in finder.open:
+            return None, State.KNOWN
+    hits, state = finder.find(first, region, anchor)
+    doubtful, worst = None, state
+    for hit in hits:
+        holds, sure, judged = _others_hold(finder, test, others, hit, region)
+        worst = max(worst, judged)
+        if holds and sure:
+            return hit, worst
+        if holds:
+            doubtful = doubtful or hit._replace(sure=False)
+    return doubtful, worst if doubtful or worst is State.KNOWN or not hits else State.UNKNOWN
+
+
+def _others_hold(
+    finder: Finder, test: All, others: Sequence[Condition], hit: Hit, region: Region | None
+) -> tuple[bool, bool, State]:
+    """Whether the other items of `all` hold in the unit of a hit, and surely."""
+    call = finder.call
+    area = places.unit(call, hit, test.same)
+    if area is None and test.same != "call":
+        area = region
+    sure, worst, roles = hit.sure, State.KNOWN, call.roles
+    for item in others:
+        if area is None:
+            call.roles = _ANYONE
+        found, surely, judged = finder.holds(item, area, hit)
+        call.roles = roles
+        worst = max(worst, judged)
+        if not found:
+            return False, False, worst
+        sure = sure and surely
+    return True, sure, worst
 
 
 def _all_about(finder: Finder, test: All, region: Region | None, anchor: Hit | None) -> Result:
@@ -594,7 +735,7 @@ def _all_about(finder: Finder, test: All, region: Region | None, anchor: Hit | N
 
 
 def _not(finder: Finder, test: Not, region: Region | None, anchor: Hit | None) -> Result:
-    found, state = finder.find(test.item, region, anchor)
+    found, _, state = finder.holds(test.item, region, anchor)
     if found:
         return NOTHING
     if state is not State.KNOWN:
@@ -673,6 +814,10 @@ def _follows(call: Call, one: Hit, other: Hit, test: InOrder) -> bool:
     return early is not None and late is not None and late[0] - early[1] <= gap.count
 
 
+def _surest(hits: Sequence[Hit]) -> Hit:
+    return next((hit for hit in hits if hit.sure), hits[0])
+
+
 _FIND: dict[type, Callable[[Finder, Any, Region | None, Hit | None], Result]] = {
     Phrase: _phrase,
     Regex: _regex,
@@ -690,6 +835,7 @@ _FIND: dict[type, Callable[[Finder, Any, Region | None, Hit | None], Result]] = 
     Loudness: _loudness,
     Duration: _duration,
     TurnCount: _turn_count,
+    Length: _length,
     Attribute: _attribute,
     Slot: _slot,
     AnyOf: _any,
@@ -697,4 +843,12 @@ _FIND: dict[type, Callable[[Finder, Any, Region | None, Hit | None], Result]] = 
     Not: _not,
     AtLeast: _at_least,
     InOrder: _sequence,
+}
+_FINDERS = frozenset(_FIND.values())
+# Conditions that can stop at the first hit; the others find all and give one.
+_FIRST: dict[type, Callable[[Finder, Any, Region | None, Hit | None], tuple[Hit | None, State]]] = {
+    Phrase: _first_phrase,
+    Regex: _first_regex,
+    AnyOf: _first_any,
+    All: _first_all,
 }

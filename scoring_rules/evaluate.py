@@ -14,7 +14,7 @@ from scoring_rules.model import Condition, Expect, FindingStatus, Outcome, Pack,
 from scoring_rules.places import place, window
 from scoring_rules.plan import compile_plan
 
-_CLAUSE = (Place("clause"),)
+_CLAUSE = Place("clause")
 _PREFERENCE = ("phrase", "regex", "entity", "head", "meaning", "pinyin")  # which of overlapping hits names the finding
 MAX_ROUNDS = 4  # of asking for embeddings: a meaning inside another's mitigation is two
 
@@ -184,27 +184,29 @@ def _status(finder: Finder, rule: Rule, hit: Hit, doubtful: bool) -> tuple[Findi
     try:
         if hit.how in ("phrase", "pinyin") and not sentence_ends().isdisjoint(call.plain[hit.start : hit.end]):
             return None, None
-        for condition in rule.unless:
-            if _holds(finder, condition, hit):
-                return None, condition
+        around = place(call, _CLAUSE, hit)
+        by = _first(finder, rule.unless, around, hit)
+        if by:
+            return None, by
         if rule.mitigate:
-            for condition in rule.mitigate.conditions:
-                if _holds(finder, condition, hit, rule.mitigate.places):
-                    return FindingStatus.MITIGATED, condition
-        for condition in rule.suspect:
-            if _holds(finder, condition, hit):
-                return FindingStatus.SUSPECTED, condition
+            within = joined([place(call, spot, hit) for spot in rule.mitigate.places])
+            by = _first(finder, rule.mitigate.conditions, within, hit)
+            if by:
+                return FindingStatus.MITIGATED, by
+        by = _first(finder, rule.suspect, around, hit)
+        if by:
+            return FindingStatus.SUSPECTED, by
     finally:
         call.roles = roles
     return (FindingStatus.CONFIRMED if not doubtful and _sure(call, hit) else FindingStatus.SUSPECTED), None
 
 
-def _holds(finder: Finder, condition: Condition, hit: Hit, places: tuple[Place, ...] = _CLAUSE) -> bool:
-    """Whether a condition holds of a hit, by default in its clause."""
-    region: Region | None = None
-    if not condition.where.places:
-        region = joined([place(finder.call, spot, hit) for spot in places])
-    return bool(finder.find(condition, region, hit)[0])
+def _first(finder: Finder, conditions: Sequence[Condition], region: Region, hit: Hit) -> Condition | None:
+    """The first condition that holds of a hit, in a region where it names no place itself."""
+    for condition in conditions:
+        if finder.holds(condition, region, hit)[0]:
+            return condition
+    return None
 
 
 def _sure(call: Call, hit: Hit) -> bool:
@@ -310,12 +312,16 @@ def _present(finder: Finder, rule: Rule, doubtful: bool) -> RuleResult:
 
 
 def _match(finder: Finder, rule: Rule, region: Region, anchor: Hit | None) -> tuple[list[Hit], State]:
+    """The first place where it was said; uncertain ones until a sure one is found."""
     hits: list[Hit] = []
     worst = State.KNOWN
     for condition in rule.match:
-        found, state = finder.find(condition, region, anchor)
-        hits += found
+        found, state = finder.first(condition, region, anchor)
         worst = max(worst, state)
+        if found is not None:
+            hits.append(found)
+            if found.sure:
+                break
     return hits, worst
 
 

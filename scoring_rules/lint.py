@@ -50,7 +50,8 @@ def lint(pack: Pack, encoder: Encoder | None = None) -> list[Problem]:
             problems.error(
                 case.example.origin, "example_fails", rule=case.rule.id, expect=case.example.expect, got=checked.got
             )
-    return sorted([*pack.problems, *problems.found], key=lambda problem: (problem.origin, problem.code))
+    told = {problem.text(): problem for problem in (*pack.problems, *problems.found)}  # shared conditions are met often
+    return sorted(told.values(), key=lambda problem: (problem.origin, problem.code))
 
 
 def _documentation(rule: Rule, problems: Problems) -> None:
@@ -84,7 +85,7 @@ def _conditions(rule: Rule, pack: Pack, problems: Problems) -> None:
         if isinstance(test, Phrase):
             _phrases(rule, condition, test, pack, problems)
         elif isinstance(test, Regex):
-            if rule.language != "en" and not required_literals(test.pattern):
+            if not required_literals(test.pattern):
                 problems.warning(condition.origin, "regex_everywhere")
             if test.pattern != test.pattern.lower() and "\\" not in test.pattern:
                 problems.warning(condition.origin, "regex_upper_case")

@@ -38,8 +38,9 @@ class Matcher:
         self._fillers = [(filler, points(filler)) for filler in folded]
         self._words: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
         self._sounds: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
+        self._plain: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
         self._count = 0
-        self._automata: tuple[ahocorasick.Automaton | None, ahocorasick.Automaton | None] | None = None
+        self._automata: tuple[ahocorasick.Automaton | None, ...] | None = None
 
     def add(self, phrases: Sequence[str], tolerance: Tolerance) -> int:
         """A new atom for these phrases; its number."""
@@ -59,15 +60,28 @@ class Matcher:
                         self._sounds[spoken][atom, form] = None
         return atom
 
-    def _build(self) -> tuple[ahocorasick.Automaton | None, ahocorasick.Automaton | None]:
+    def add_plain(self, words: Sequence[str]) -> int:
+        """A new atom for the words of a pattern, found in the plain view just as they stand."""
+        atom, self._count = self._count, self._count + 1
+        self._automata = None
+        for word in words:
+            self._plain[word][atom, ""] = None
+        return atom
+
+    def _build(self) -> tuple[ahocorasick.Automaton | None, ...]:
         if self._automata is None:
-            self._automata = _automaton(self._words), _automaton(self._sounds)
+            self._automata = _automaton(self._words), _automaton(self._sounds), _automaton(self._plain)
         return self._automata
 
     def scan(self, view: Views) -> dict[int, list[Found]]:
         """Atom to where it was found, in order of position."""
-        words, heard = self._build()
+        words, heard, plain = self._build()
         found: dict[int, list[Found]] = defaultdict(list)
+        if plain is not None:
+            for end, (length, entries) in plain.iter(view.plain):
+                place = Found(end - length + 1, end + 1, WORDS)
+                for atom, _ in entries:
+                    found[atom].append(place)
         if words is None:
             return found
         compact, offsets, received = view.compact, view.offsets, view.text
@@ -170,12 +184,44 @@ def sentence_ends() -> frozenset[str]:
     return frozenset(SENTENCE_END)
 
 
-def required_literals(pattern: str) -> tuple[str, ...] | None:
-    """Words of which at least one stands in whatever the pattern matches; None where there is no such word.
+class Part(NamedTuple):
+    """One alternative of a pattern: either just these words, or a pattern to try where one of these words stands."""
 
-    They let the automaton decide where a pattern is tried at all. RE2 and Python read the constructs handled
-    here alike; for anything else the answer is None, and the pattern is tried everywhere.
+    pattern: str  # empty: the words are all that it matches
+    words: tuple[str, ...] | None  # None: nothing is required, the pattern is tried everywhere
+
+
+def parts(pattern: str) -> list[Part]:
+    """The alternatives of a pattern, cheap ones apart: all that is plain words is one part, found by the automaton.
+
+    RE2 and Python read the constructs handled here alike; what Python does not read, or what sets flags, is one part
+    that is tried everywhere.
     """
+    if pattern.startswith("(?") and not pattern.startswith("(?:"):
+        return [Part(pattern, None)]
+    plain: dict[str, None] = {}
+    found: list[Part] = []
+    for alternative in _alternatives(pattern):
+        tree = _parsed(alternative)
+        words = _strings(tree) if tree is not None else None
+        if words and all(words):
+            plain.update(dict.fromkeys(words))
+        else:
+            found.append(Part(alternative, _literals(tree) if tree is not None else None))
+    return [Part("", tuple(plain)), *found] if plain else found
+
+
+def required_literals(pattern: str) -> tuple[str, ...] | None:
+    """Words of which at least one stands in whatever the pattern matches; None where there is no such word."""
+    found: dict[str, None] = {}
+    for part in parts(pattern):
+        if not part.words:
+            return None
+        found.update(dict.fromkeys(part.words))
+    return tuple(found)
+
+
+def _parsed(pattern: str) -> list | None:
     import re
     import warnings
 
@@ -189,12 +235,31 @@ def required_literals(pattern: str) -> tuple[str, ...] | None:
             tree = parser.parse(pattern)
     except (re.error, OverflowError, RecursionError, ValueError):
         return None
-    if tree.state.flags & (re.IGNORECASE | re.VERBOSE):
-        return None
-    return _literals(list(tree))
+    return None if tree.state.flags & (re.IGNORECASE | re.VERBOSE) else list(tree)
 
 
-MAX_LITERALS = 64  # of one pattern: beyond it the pattern is near to matching everywhere
+def _alternatives(pattern: str) -> list[str]:
+    """The pattern split at its outermost bars."""
+    found, depth, inside, start, at = [], 0, False, 0, 0
+    while at < len(pattern):
+        character = pattern[at]
+        if character == "\\":
+            at += 1
+        elif inside:
+            inside = character != "]" or pattern[at - 1] == "[" or pattern[at - 2 : at] == "[^"
+        elif character == "[":
+            inside = True
+        elif character in "()":
+            depth += 1 if character == "(" else -1
+        elif character == "|" and depth == 0:
+            found.append(pattern[start:at])
+            start = at + 1
+        at += 1
+    return [*found, pattern[start:]]
+
+
+MAX_COMBINED = 64  # words that one run of a pattern may be spelled out to
+MAX_LITERALS = 1000  # of one pattern; one automaton holds them all
 Words = tuple[str, ...]
 
 
@@ -214,12 +279,12 @@ def _literals(items: list) -> Words | None:
     for item in items:
         operation, argument = item
         strings = _strings([item])
-        if strings is not None and len(run) * len(strings) <= MAX_LITERALS:
+        if strings is not None and len(run) * len(strings) <= MAX_COMBINED:
             run = tuple(dict.fromkeys(one + other for one in run for other in strings))
             continue
         name = str(operation)
         repeated = _strings(list(argument[2])) if name in ("MAX_REPEAT", "MIN_REPEAT") and argument[0] >= 1 else None
-        if repeated is not None and len(run) * len(repeated) <= MAX_LITERALS:
+        if repeated is not None and len(run) * len(repeated) <= MAX_COMBINED:
             run = tuple(dict.fromkeys(one + other for one in run for other in repeated))
         close(run)
         close(strings or _inner(name, argument))
@@ -256,7 +321,7 @@ def _strings(items: list) -> Words | None:
             branches = [_strings(list(branch)) for branch in argument[1]]
             if all(branch is not None for branch in branches):
                 parts = tuple(word for branch in branches for word in branch or ())
-        if parts is None or len(found) * len(parts) > MAX_LITERALS:
+        if parts is None or len(found) * len(parts) > MAX_COMBINED:
             return None
         found = tuple(dict.fromkeys(one + other for one in found for other in parts))
     return found

@@ -231,6 +231,13 @@ class TurnCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Length:
+    """Turns in which at least so many characters (words in English) are said within the region."""
+
+    at_least: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attribute:
     """Every named attribute has one of the values listed, or lies between `over` and `under`."""
 
@@ -295,7 +302,7 @@ class InOrder:
 
 Test = (
     Phrase | Regex | Meaning | Head | Entity | EmotionIs | SilenceIs | Interruption | SpeechRate | ReplyLatency
-    | Repeat | TalkShare | Loudness | Duration | TurnCount | Attribute | Slot | Language
+    | Repeat | TalkShare | Loudness | Duration | TurnCount | Length | Attribute | Slot | Language
     | All | AnyOf | Not | AtLeast | InOrder
 )  # fmt: skip
 

@@ -21,6 +21,7 @@ from scoring_rules.model import (
     InOrder,
     Interruption,
     Language,
+    Length,
     Loudness,
     Meaning,
     Near,
@@ -367,6 +368,14 @@ def _loudness(_: Conditions, node: Source, __: Keys, ___: str) -> Test | None:
     return Loudness(keys["over"].number(0, 60))
 
 
+def _length(_: Conditions, node: Source, __: Keys, ___: str) -> Test | None:
+    keys = node.mapping(("at_least",))
+    if "at_least" not in keys:
+        node.error("missing_key", key="at_least")
+        return None
+    return Length(keys["at_least"].integer(1, 10_000))
+
+
 def _attribute(_: Conditions, node: Source, __: Keys, ___: str) -> Test | None:
     values: dict[str, tuple[object, ...]] = {}
     over: dict[str, float] = {}
@@ -466,6 +475,7 @@ TESTS: Mapping[str, Reader] = MappingProxyType(
         "loudness": _loudness,
         "duration": _banded(Duration, 86_400),
         "turn_count": _banded(TurnCount, 100_000),
+        "length": _length,
         "attribute": _attribute,
         "slot": _slot,
         "question": _yes_or_no("question"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from scoring_rules.grammar import Grammar
-from scoring_rules.match import Matcher, required_literals
+from scoring_rules.match import Matcher, parts
 from scoring_rules.model import (
     SLOT_PATTERN,
     All,
@@ -26,8 +26,14 @@ from scoring_rules.model import (
     Regex,
     Rule,
     RuleStatus,
-    Tolerance,
 )  # fmt: skip
+
+
+class Tried(NamedTuple):
+    """An alternative of a pattern: the words of an atom alone, or a compiled pattern where one of them stands."""
+
+    pattern: Any  # None: the words are the match
+    atom: int | None  # None: tried on every turn
 
 
 @dataclass
@@ -40,11 +46,17 @@ class Plan:
     matcher: Matcher
     grammar: Grammar
     atoms: dict[int, int] = field(default_factory=dict)  # id(Phrase) → atom
-    cues: dict[int, int | None] = field(default_factory=dict)  # id(Regex) → atom of its required words
-    patterns: dict[int, Any] = field(default_factory=dict)  # id(Regex) → compiled
+    patterns: dict[int, tuple[Tried, ...]] = field(default_factory=dict)  # id(Regex) → its alternatives
     open_slots: dict[int, tuple[str, ...]] = field(default_factory=dict)  # id(Phrase) → phrases whose slot a call may fill
+    gated: frozenset[int] = frozenset()  # id(Condition) of those that cannot hold before one of their atoms is found
+    opens: dict[int, frozenset[int]] = field(default_factory=dict)  # atom → the gated conditions it lets in
     wakes: dict[int, list[int]] = field(default_factory=dict)  # atom → rules it wakes
     always: tuple[int, ...] = ()  # rules that every call asks
+
+    def open_conditions(self, atoms: Iterable[int]) -> set[int]:
+        """The gated conditions that may hold where these atoms were found."""
+        nothing: frozenset[int] = frozenset()
+        return set().union(*[self.opens.get(atom, nothing) for atom in atoms])
 
 
 def compile_plan(pack: Pack, language: str) -> Plan:
@@ -54,6 +66,16 @@ def compile_plan(pack: Pack, language: str) -> Plan:
     for rule in rules:
         for condition in conditions_of(rule):
             _prepare(plan, condition)
+    opens: dict[int, set[int]] = defaultdict(set)
+    gated = set()
+    for rule in rules:
+        for condition in conditions_of(rule):
+            needed = _needed(plan, condition)
+            if needed is not None:
+                gated.add(id(condition))
+                for atom in needed:
+                    opens[atom].add(id(condition))
+    plan.gated, plan.opens = frozenset(gated), {atom: frozenset(ids) for atom, ids in opens.items()}
     wakes: dict[int, list[int]] = defaultdict(list)
     always = []
     for index, rule in enumerate(rules):
@@ -101,17 +123,17 @@ def _prepare(plan: Plan, condition: Condition) -> None:
         plan.atoms[id(test)] = plan.matcher.add(phrases, test.tolerance)
         if waiting:
             plan.open_slots[id(test)] = waiting
-    elif isinstance(test, Regex) and id(test) not in plan.cues:
+    elif isinstance(test, Regex) and id(test) not in plan.patterns:
         import re2
 
         options = re2.Options()
         options.log_errors = False
-        plan.patterns[id(test)] = re2.compile(test.pattern, options)
-        literals = required_literals(test.pattern)
-        usable = literals is not None and all(any(c.isalnum() for c in literal) for literal in literals)
-        # English words are found whole, but a pattern may match inside one: such patterns are tried everywhere.
-        plan.cues[id(test)] = (
-            plan.matcher.add(literals or (), Tolerance.VARIANTS) if usable and plan.language != "en" else None
+        plan.patterns[id(test)] = tuple(
+            Tried(
+                re2.compile(part.pattern, options) if part.pattern else None,
+                None if part.words is None else plan.matcher.add_plain(part.words),
+            )
+            for part in parts(test.pattern)
         )
 
 
@@ -136,8 +158,8 @@ def _needed(plan: Plan, condition: Condition) -> frozenset[int] | None:
     if isinstance(test, Phrase):
         return None if id(test) in plan.open_slots else frozenset((plan.atoms[id(test)],))
     if isinstance(test, Regex):
-        cue = plan.cues[id(test)]
-        return None if cue is None else frozenset((cue,))
+        atoms = {tried.atom for tried in plan.patterns[id(test)]}
+        return None if None in atoms else frozenset(atom for atom in atoms if atom is not None)
     if isinstance(test, Meaning | Head):
         return _needed(plan, test.among)
     if isinstance(test, AnyOf):

@@ -95,6 +95,7 @@ def _condition() -> dict[str, Any]:
         "loudness": over,
         "duration": band,
         "turn_count": band,
+        "length": _object({"at_least": _number(1)}, ("at_least",)),
         "attribute": {"type": "object", "minProperties": 1},
         "slot": _string(),
         "question": flag,

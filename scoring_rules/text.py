@@ -2,7 +2,8 @@
 
 A call's turns stand in one string, joined by JOINT, on one axis of character positions; three views of it are made:
 
-    plain    as long as the received text: NFKC, simplified, lower case. Patterns and grammar read it.
+    plain    as long as the received text: NFKC, simplified, lower case, marks as the language writes them (，？！ or
+             , ? !). Patterns and grammar read it.
     compact  plain without punctuation and spaces (English: words parted by one space), Chinese digits as 0–9.
              Phrases are found in it; `offsets` lead back.
     sounds   compact with every Chinese character replaced by the symbol of its folded syllable.
@@ -27,6 +28,7 @@ _DIGITS = {
     "五": "5", "伍": "5", "六": "6", "陆": "6", "七": "7", "柒": "7", "八": "8", "捌": "8", "九": "9", "玖": "9",
 }  # fmt: skip
 _APOSTROPHES = "'’‘`´ʼ"
+_HALF_MARKS, _FULL_MARKS = ",?!;:()", "，？！；：（）"
 SENTENCE_END = "。！？!?；;"
 
 Points = np.ndarray  # (characters,) uint32 code points
@@ -42,8 +44,18 @@ def string(values: Points) -> str:
 
 
 @cache
-def plain_table() -> Points:
+def plain_table(language: str) -> Points:
     """(65536,) code point → NFKC, simplified, lower case; only where that is one character again."""
+    table = _letters_table()
+    if language != "en":
+        table = table.copy()
+        for half, full in zip(_HALF_MARKS, _FULL_MARKS, strict=True):
+            table[ord(half)] = table[ord(full)] = ord(full)
+    return table
+
+
+@cache
+def _letters_table() -> Points:
     import opencc
 
     table = np.arange(_BMP, dtype=np.uint32)
@@ -110,7 +122,7 @@ def views(texts: Sequence[str], language: str) -> Views:
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)) + len(JOINT)
     ends = np.cumsum(lengths)
     starts = ends - lengths + len(JOINT)
-    plain = _look_up(plain_table(), received)
+    plain = _look_up(plain_table(language), received)
     compact = _look_up(compact_table(language), plain, DROP)
     compact[starts - 2] = BREAK
     compact[-2] = BREAK
