@@ -48,7 +48,6 @@ LOCK_TIME = timedelta(minutes=15)
 FORGET_FAILURES_AFTER = timedelta(hours=24)
 SESSION_TIME = timedelta(hours=12)  # a shift
 PASSWORD_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look alike
-COOKIE_SALT = "huiting session"
 
 
 class Refusal(StrEnum):
@@ -221,12 +220,20 @@ def set_active(store: Store, identity: Identity, login: str, active: bool) -> No
     require(identity, Right.ADMINISTER)
     with store.write() as session:
         account = _account(session, login)
-        if not active and account.role == Role.ADMIN and _other_admins(session, login) == 0:
+        if not active and account.role == Role.ADMIN and _other_admins(session, account.login) == 0:
             raise AccountError(Fault.LAST_ADMIN)
-        account.active = active
         if not active:
-            _end_sessions(session, login)
-        audit(session, identity.login, "account opened" if active else "account closed", account=login)
+            close(session, identity.login, account)
+            return
+        account.active = True
+        audit(session, identity.login, "account opened", account=account.login)
+
+
+def close(session: Session, by: str, account: Account) -> None:
+    """Nobody signs in to the account any more, and who is signed in is out."""
+    account.active = False
+    _end_sessions(session, account.login)
+    audit(session, by, "account closed", account=account.login)
 
 
 def reset_password(session: Session, by: str, login: str, *, one_time: bool = True) -> str:

@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help=text("cli.models"), no_args_is_help=True)
 app.add_typer(models_app, name="models")
+account_app = typer.Typer(help=text("cli.account"), no_args_is_help=True)
+app.add_typer(account_app, name="account")
 app.add_typer(rules_cli.app, name="rules")
 app.command(help=text("cli.score"))(score)
 
@@ -35,6 +37,15 @@ class Order(StrEnum):
     NEWEST = "newest"
     RISKIEST = "riskiest"
     OLDEST = "oldest"
+
+
+class AccountRole(StrEnum):
+    AGENT = "agent"
+    INSPECTOR = "inspector"
+    LEAD = "lead"
+    TRAINER = "trainer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
 
 
 @app.command(help=text("cli.run"))
@@ -158,6 +169,49 @@ def models_pull(
     from qa.commands.models import pull_command
 
     raise typer.Exit(pull_command(settings, names or [], wheels))
+
+
+@app.command("app", help=text("cli.app"))
+def start_app(
+    port: Annotated[int, typer.Option(help=text("cli.option_port"), min=1, max=65535)] = 8501,
+    demo: Annotated[bool, typer.Option("--demo", help=text("cli.option_demo"))] = False,
+    https: Annotated[bool, typer.Option("--https", help=text("cli.option_https"))] = False,
+    settings: SettingsOption = None,
+) -> None:
+    from qa.commands.app import app_command
+
+    raise typer.Exit(app_command(settings, port, demo, https))
+
+
+@account_app.command("add", help=text("cli.account_add"))
+def account_add(
+    login: Annotated[str, typer.Argument(help=text("cli.arg_login"))],
+    role: Annotated[AccountRole, typer.Option(help=text("cli.option_role"))],
+    name: Annotated[str, typer.Option(help=text("cli.option_account_name"))] = "",
+    agent: Annotated[str, typer.Option(help=text("cli.option_agent_number"))] = "",
+    team: Annotated[list[str] | None, typer.Option(help=text("cli.option_team"))] = None,
+    settings: SettingsOption = None,
+) -> None:
+    from qa.access import Role
+    from qa.commands.app import add_command
+
+    raise typer.Exit(add_command(settings, login, Role(role.value), name, agent, team or []))
+
+
+@account_app.command("list", help=text("cli.account_list"))
+def account_list(settings: SettingsOption = None) -> None:
+    from qa.commands.app import list_command
+
+    raise typer.Exit(list_command(settings))
+
+
+@account_app.command("reset", help=text("cli.account_reset"))
+def account_reset(
+    login: Annotated[str, typer.Argument(help=text("cli.arg_login"))], settings: SettingsOption = None
+) -> None:
+    from qa.commands.app import reset_command
+
+    raise typer.Exit(reset_command(settings, login))
 
 
 def main() -> None:

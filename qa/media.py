@@ -133,12 +133,17 @@ def _joined(spans: Sequence[Span]) -> list[Span]:
 _making: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
-def playable(recording: Path) -> str | None:
-    """The media type under which browsers play a recording as it is; None where a copy is needed."""
+def playable(recording: Path, size: int) -> str | None:
+    """The media type under which browsers play a recording as it is; None where a copy is needed.
+
+    Raises RecordingGone also where the file has not the `size` in bytes that it had when it was scored.
+    """
     import av
     import av.error
 
     try:
+        if recording.stat().st_size != size:
+            raise RecordingGone(f"{recording.name}: the file has changed since it was scored")
         with av.open(str(recording), metadata_errors="ignore") as container:
             if not container.streams.audio:
                 return None

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, and_, func, select
@@ -262,12 +261,11 @@ def audit_look(store: Store, identity: Identity, action: str, call_id: str) -> N
         audit(session, identity.login, action, call_id)
 
 
-def recording_of(store: Store, identity: Identity, right: Right, call_id: str) -> tuple[Path, str] | None:
-    """Path and sha256 of a call's recording; None where the call has none. Raises AccessDenied."""
+def recording_of(store: Store, identity: Identity, right: Right, call_id: str) -> Recording | None:
+    """A call's recording; None where the call has none. Raises AccessDenied."""
     with store.read() as session:
         call = reached(session, identity, right, call_id)
-        found = None if call.recording_id is None else session.get(Recording, call.recording_id)
-    return None if found is None else (Path(found.path), found.sha256)
+        return None if call.recording_id is None else session.get(Recording, call.recording_id)
 
 
 # --- search ----------------------------------------------------------------------------------------------------
