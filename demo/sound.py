@@ -85,7 +85,7 @@ def hold_music(seconds: float, level_db: float = -23.0) -> np.ndarray:
 # Recorder formats. WAV is written here, GSM through sox (FFmpeg decodes GSM but has no encoder of its own),
 # the others through PyAV. name -> (file ending, PyAV container, codec, bits/s a channel)
 CODED = {
-    "mp3": (".mp3", "mp3", "libmp3lame", 12_000),
+    "mp3": (".mp3", "mp3", "libmp3lame", 16_000),
     "opus": (".opus", "ogg", "libopus", 11_000),
     "m4a": (".m4a", "mp4", "aac", 12_000),
     "alaw": (".wav", "wav", "pcm_alaw", None),
