@@ -44,8 +44,13 @@ class Call:
         self.view = views([turn.text for turn in self.turns], matcher.language)
         self.starts, self.ends = self.view.starts, self.view.ends
         self.plain = self.view.plain
-        self.found: dict[int, list[Found]] = matcher.scan(self.view)
         self.role = [None if turn.role is None else str(turn.role) for turn in self.turns]
+        self.found: dict[int, list[Found]] = matcher.scan(self.view)
+        self.words = matcher.scan_plain(self.plain)
+        self.word_set = set(self.words)
+        self._word_turns: dict[int, set[int]] = {}
+        self._units: dict[int, int] = {}
+        self._all_clear = all(not t.words and not t.marks for t in self.turns) and None not in self.role
         self.doubtful = doubtful
         self.roles: tuple[str, ...] = ("any",)
         self.reasons: set[str] = set()  # why conditions could not be evaluated, since last cleared
@@ -55,13 +60,23 @@ class Call:
         self._runs: dict[tuple[str, ...], list[Interval]] = {}
         self._clauses: dict[int, list[Interval]] = {}
         self._sentences: dict[int, list[Interval]] = {}
-        self._words: dict[int, list[tuple[int, int, WordLike]]] = {}
+        self._spoken: dict[int, list[tuple[int, int, WordLike]]] = {}
         self.memory: dict[object, object] = {}  # what conditions want to keep during a call
 
     # --- turns and runs
 
     def turn_of(self, position: int) -> int:
         return bisect_right(self.starts, position) - 1
+
+    def turns_with(self, words: frozenset[int]) -> set[int]:
+        """The turns in which one of these words of patterns stands."""
+        found: set[int] = set()
+        for word in words & self.word_set:
+            turns = self._word_turns.get(word)
+            if turns is None:
+                turns = self._word_turns[word] = {bisect_right(self.starts, lo) - 1 for lo, _ in self.words[word]}
+            found |= turns
+        return found
 
     def place(self, start: int, end: int) -> tuple[int, int, int]:
         """(turn, start character, end character) in the turn's own text."""
@@ -147,7 +162,7 @@ class Call:
 
     def spoken(self, turn: int) -> list[tuple[int, int, WordLike]]:
         """(start, end, word) of the turn's words on the call's axis, as far as they are found in its text."""
-        found = self._words.get(turn)
+        found = self._spoken.get(turn)
         if found is None:
             found = []
             text, base, cursor = self.turns[turn].text, self.starts[turn], 0
@@ -157,7 +172,7 @@ class Call:
                 if at >= 0:
                     cursor = at + len(bare)
                     found.append((base + at, base + cursor, word))
-            self._words[turn] = found
+            self._spoken[turn] = found
         return found
 
     def well_heard(self, start: int, end: int, turn: int) -> bool:
@@ -174,6 +189,8 @@ class Call:
         """Share of the characters between a region's first and last turn, of its roles or of nobody's, that are doubtful."""
         if not region:
             return 1.0
+        if self._all_clear:
+            return 0.0 if any(lo < hi for lo, hi in region) else 1.0
         inside = {self.turn_of(lo) for lo, _ in region}
         total = doubtful = 0
         for turn in range(min(inside), max(inside) + 1):
@@ -188,6 +205,13 @@ class Call:
                 total += length
                 doubtful += length
         return doubtful / total if total else 1.0
+
+    def units(self, turn: int) -> int:
+        """Characters that are spoken in a turn; words in English."""
+        found = self._units.get(turn)
+        if found is None:
+            found = self._units[turn] = self.grammar.units(self.text((self.starts[turn], self.ends[turn])))
+        return found
 
     # --- time
 
@@ -217,16 +241,19 @@ def inside(region: Region, position: int) -> bool:
 
 def common(one: Region, other: Region) -> Region:
     """What two regions share."""
+    if one is other or one == other:
+        return one
+    if len(one) > len(other):
+        one, other = other, one
     found = []
-    i = j = 0
-    while i < len(one) and j < len(other):
-        lo, hi = max(one[i][0], other[j][0]), min(one[i][1], other[j][1])
-        if lo < hi or (lo == hi and one[i] == other[j]):
-            found.append((lo, hi))
-        if one[i][1] <= other[j][1]:
-            i += 1
-        else:
-            j += 1
+    for lo, hi in one:
+        index = max(0, bisect_right(other, (lo, _FAR)) - 1)
+        while index < len(other) and other[index][0] <= hi:
+            start, end = other[index]
+            low, high = lo if lo > start else start, hi if hi < end else end
+            if low < high or (low == high and (lo, hi) == (start, end)):
+                found.append((low, high))
+            index += 1
     return tuple(found)
 
 

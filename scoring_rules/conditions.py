@@ -6,7 +6,7 @@ seconds …) finds nothing; `State` says so, and `call.reasons` collects why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from statistics import median
 from typing import Any
@@ -69,7 +69,7 @@ class Finder:
 
     def __init__(self, plan: Plan, call: Call, minds: Minds) -> None:
         self.plan, self.call, self.minds = plan, call, minds
-        self.open = plan.open_conditions(call.found)
+        self.open = plan.open_conditions(call.found) | plan.open_conditions(-1 - word for word in call.words)
 
     def find(self, condition: Condition, region: Region | None, anchor: Hit | None) -> Result:
         """The hits of a condition; `anchor` is the hit that relative places and questions of grammar are about."""
@@ -147,19 +147,22 @@ class Finder:
                 parts.append(joined([places.place(call, place, anchor) for place in where.places]))
         elif region is not None and not where.speaker:
             parts.append(region)
-        if where.speaker or not parts:
-            parts.append(call.region(call.roles))
+        spoken = False  # whether a part already holds the speakers' turns alone
         for amount, last in ((where.first, False), (where.last, True)):
             if amount is not None:
                 part = places.edge(call, amount, call.roles, last=last)
                 if part is None:
                     return None
                 parts.append(part)
+                spoken |= not amount.role
         if where.near:
             part = self.near(where.near)
             if part is None:
                 return None
             parts.append(part)
+            spoken |= call.roles == _ANYONE
+        if (where.speaker and not spoken) or not parts or (where.near and not spoken and not where.places and region is None):
+            parts.append(call.region(call.roles))
         found = parts[0]
         for part in parts[1:]:
             found = common(found, part)
@@ -272,26 +275,50 @@ def _first_regex(finder: Finder, test: Regex, region: Region | None, _: Hit | No
 
 
 def _regex_hits(finder: Finder, test: Regex, region: Region | None) -> Iterator[Hit]:
-    call, found = finder.call, finder.call.found
-    area = finder.spoken(region)
+    call = finder.call
+    worth = _worth_trying(finder, test)
+    area = finder.spoken(region) if worth else ()
     if not area:
         return
     low, high = area[0][0], area[-1][1]
-    for tried in finder.plan.patterns[id(test)]:
-        if tried.atom is None:
-            turns: Iterable[int] = dict.fromkeys(call.turn_of(lo) for lo, _ in area)
-        else:
-            cues = [cue for cue in found.get(tried.atom, ()) if low <= call.ends[call.turn_of(cue.start)] and call.starts[call.turn_of(cue.start)] < high] if tried.pattern is not None else found.get(tried.atom, ())
-            if tried.pattern is None:
-                for start, end, _ in cues:
+    for tried, turns in worth:
+        if tried.pattern is None:
+            for word in tried.sets[0] & call.word_set:
+                for start, end in call.words[word]:
                     if inside(area, start) and end <= call.ends[turn := call.turn_of(start)]:
                         yield Hit(start, end, turn, "regex")
-                continue
-            turns = dict.fromkeys(call.turn_of(cue.start) for cue in cues)
+            continue
         for turn in turns:
-            for hit in _matches(call, tried, turn):
-                if inside(area, hit.start):
-                    yield hit
+            if low <= call.ends[turn] and call.starts[turn] < high:
+                for hit in _matches(call, tried, turn):
+                    if inside(area, hit.start):
+                        yield hit
+
+
+def _worth_trying(finder: Finder, test: Regex) -> list[tuple[Tried, Sequence[int]]]:
+    """The alternatives of a pattern that this call's words leave possible, each with its turns; worked out once."""
+    call = finder.call
+    known = call.memory.get(id(test))
+    if known is None:
+        known = []
+        for tried in finder.plan.patterns[id(test)]:
+            if tried.pattern is None:
+                if not tried.sets[0].isdisjoint(call.word_set):
+                    known.append((tried, ()))
+                continue
+            if any(words.isdisjoint(call.word_set) for words in tried.sets):
+                continue
+            turns: set[int] | None = None
+            for words in tried.sets:
+                turns = call.turns_with(words) if turns is None else turns & call.turns_with(words)
+                if not turns:
+                    break
+            if turns is None:
+                known.append((tried, range(len(call.turns))))
+            elif turns:
+                known.append((tried, sorted(turns)))
+        call.memory[id(test)] = known
+    return known  # type: ignore[return-value]
 
 
 def _matches(call: Call, tried: Tried, turn: int) -> Sequence[Hit]:
@@ -487,7 +514,7 @@ def _speech_rate(finder: Finder, test: SpeechRate, region: Region | None, _: Hit
     measured = []
     for turn in finder.turns(region):
         time = call.time_of(turn)
-        count = _units(call.text((call.starts[turn], call.ends[turn])), finder.plan.language)
+        count = call.units(turn)
         if time and time[1] > time[0] and count >= test.min_chars and not call.turns[turn].marks:
             measured.append((turn, count, time))
     if not measured:
@@ -508,11 +535,6 @@ def _speech_rate(finder: Finder, test: SpeechRate, region: Region | None, _: Hit
         return NOTHING
     first, last = measured[0], measured[-1]
     return [Hit(0, 0, -1, "speech_rate", time=(first[2][0], last[2][1]), turns=(first[0], last[0]), note=f"{rate:.0f}")], State.KNOWN
-
-
-def _units(text: str, language: str) -> int:
-    """Characters that are spoken; words in English."""
-    return len(text.split()) if language == "en" else sum(character.isalnum() for character in text)
 
 
 def _reply_latency(finder: Finder, test: ReplyLatency, region: Region | None, _: Hit | None) -> Result:
@@ -587,8 +609,10 @@ def _turn_count(finder: Finder, test: TurnCount, _: Region | None, __: Hit | Non
 def _length(finder: Finder, test: Length, region: Region | None, _: Hit | None) -> Result:
     call, hits = finder.call, []
     for lo, hi in finder.spoken(region):
-        if _units(call.text((lo, hi)), finder.plan.language) >= test.at_least:
-            hits.append(Hit(lo, hi, call.turn_of(lo), "length"))
+        turn = call.turn_of(lo)
+        whole = lo == call.starts[turn] and hi == call.ends[turn]
+        if (call.units(turn) if whole else call.grammar.units(call.text((lo, hi)))) >= test.at_least:
+            hits.append(Hit(lo, hi, turn, "length"))
     return hits, State.KNOWN
 
 

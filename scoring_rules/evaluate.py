@@ -88,10 +88,8 @@ class Evaluator:
         if plan is None:
             return ()
         call = Call(conversation, plan.matcher, plan.grammar, self.pack.scoring.confidence.word)
-        awake = set(plan.always)
-        for atom in call.found:
-            awake.update(plan.wakes.get(atom, ()))
         finder = Finder(plan, call, self._judges)
+        awake = set(plan.always).union(*[plan.wakes[root] for root in plan.wakes.keys() & finder.open])
         results = self._passed[plan.language].copy()
         pending: Sequence[int] = sorted(awake)
         for _ in range(MAX_ROUNDS):

@@ -16,6 +16,7 @@ from scoring_rules.model import Lexicon
 Interval = tuple[int, int]
 _OPENING, _CLOSING = "“‘「『《", "”’」』》"
 _A_NOT_A = r"([\u4e00-\u9fff])[不没]\1|([\u4e00-\u9fff]{2})[不没]\2|有没有|([\u4e00-\u9fff])[不没]\3[\u4e00-\u9fff]"
+_UNSPOKEN = re.compile(r"[\W_]+")
 _MARK = re.compile(r"[，。？！,?!;；]")
 QUOTE_REACH = 24  # characters from a reporting verb within which speech counts as reported
 CHAIN_REACH = 2  # characters between two denials that still meet (不能就不 …)
@@ -109,6 +110,10 @@ class Grammar:
         if not self._question_word.search(clause):
             return False
         return self._question_word.search(self._question_not.sub(" ", clause)) is not None
+
+    def units(self, text: str) -> int:
+        """Characters that are spoken; words in English."""
+        return len(text.split()) if self.english else len(_UNSPOKEN.sub("", text))
 
     def is_backchannel(self, text: str) -> bool:
         return self._back.fullmatch(text) is not None

@@ -38,7 +38,7 @@ class Matcher:
         self._fillers = [(filler, points(filler)) for filler in folded]
         self._words: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
         self._sounds: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
-        self._plain: dict[str, dict[tuple[int, str], None]] = defaultdict(dict)
+        self._plain: dict[str, int] = {}
         self._count = 0
         self._automata: tuple[ahocorasick.Automaton | None, ...] | None = None
 
@@ -60,28 +60,34 @@ class Matcher:
                         self._sounds[spoken][atom, form] = None
         return atom
 
-    def add_plain(self, words: Sequence[str]) -> int:
-        """A new atom for the words of a pattern, found in the plain view just as they stand."""
-        atom, self._count = self._count, self._count + 1
+    def add_plain(self, words: Sequence[str]) -> frozenset[int]:
+        """Numbers for the words of a pattern, which are found in the plain view just as they stand."""
         self._automata = None
-        for word in words:
-            self._plain[word][atom, ""] = None
-        return atom
+        return frozenset(self._plain.setdefault(word, len(self._plain)) for word in words)
+
+    def scan_plain(self, plain: str) -> dict[int, list[tuple[int, int]]]:
+        """Number of a pattern's word to where it stands, [start, end)."""
+        automaton = self._build()[2]
+        found: dict[int, list[tuple[int, int]]] = {}
+        if automaton is not None:
+            for end, (length, word) in automaton.iter(plain):
+                place = end - length + 1, end + 1
+                if word in found:
+                    found[word].append(place)
+                else:
+                    found[word] = [place]
+        return found
 
     def _build(self) -> tuple[ahocorasick.Automaton | None, ...]:
         if self._automata is None:
-            self._automata = _automaton(self._words), _automaton(self._sounds), _automaton(self._plain)
+            words, heard = ({key: tuple(owners) for key, owners in table.items()} for table in (self._words, self._sounds))
+            self._automata = _automaton(words), _automaton(heard), _automaton(self._plain)
         return self._automata
 
     def scan(self, view: Views) -> dict[int, list[Found]]:
         """Atom to where it was found, in order of position."""
-        words, heard, plain = self._build()
+        words, heard, _ = self._build()
         found: dict[int, list[Found]] = defaultdict(list)
-        if plain is not None:
-            for end, (length, entries) in plain.iter(view.plain):
-                place = Found(end - length + 1, end + 1, WORDS)
-                for atom, _ in entries:
-                    found[atom].append(place)
         if words is None:
             return found
         compact, offsets, received = view.compact, view.offsets, view.text
@@ -137,12 +143,13 @@ class Matcher:
                     unordered.add(atom)
 
 
-def _automaton(entries: Mapping[str, Mapping[tuple[int, str], None]]) -> ahocorasick.Automaton | None:
+def _automaton(entries: Mapping[str, object]) -> ahocorasick.Automaton | None:
+    """Finds the keys; each gives its length and its value."""
     if not entries:
         return None
     automaton = ahocorasick.Automaton()
-    for key, values in entries.items():
-        automaton.add_word(key, (len(key), tuple(values)))
+    for key, value in entries.items():
+        automaton.add_word(key, (len(key), value))
     automaton.make_automaton()
     return automaton
 
@@ -184,11 +191,14 @@ def sentence_ends() -> frozenset[str]:
     return frozenset(SENTENCE_END)
 
 
-class Part(NamedTuple):
-    """One alternative of a pattern: either just these words, or a pattern to try where one of these words stands."""
+Words = tuple[str, ...]
 
-    pattern: str  # empty: the words are all that it matches
-    words: tuple[str, ...] | None  # None: nothing is required, the pattern is tried everywhere
+
+class Part(NamedTuple):
+    """One alternative of a pattern: either just words, or a pattern to try where a word of each set stands."""
+
+    pattern: str  # empty: the one set of words is all that it matches
+    sets: tuple[Words, ...]  # none: the pattern is tried everywhere
 
 
 def parts(pattern: str) -> list[Part]:
@@ -198,7 +208,7 @@ def parts(pattern: str) -> list[Part]:
     that is tried everywhere.
     """
     if pattern.startswith("(?") and not pattern.startswith("(?:"):
-        return [Part(pattern, None)]
+        return [Part(pattern, ())]
     plain: dict[str, None] = {}
     found: list[Part] = []
     for alternative in _alternatives(pattern):
@@ -207,17 +217,17 @@ def parts(pattern: str) -> list[Part]:
         if words and all(words):
             plain.update(dict.fromkeys(words))
         else:
-            found.append(Part(alternative, _literals(tree) if tree is not None else None))
-    return [Part("", tuple(plain)), *found] if plain else found
+            found.append(Part(alternative, _required(tree) if tree is not None else ()))
+    return [Part("", (tuple(plain),)), *found] if plain else found
 
 
 def required_literals(pattern: str) -> tuple[str, ...] | None:
     """Words of which at least one stands in whatever the pattern matches; None where there is no such word."""
     found: dict[str, None] = {}
     for part in parts(pattern):
-        if not part.words:
+        if not part.sets:
             return None
-        found.update(dict.fromkeys(part.words))
+        found.update(dict.fromkeys(part.sets[0]))
     return tuple(found)
 
 
@@ -258,23 +268,21 @@ def _alternatives(pattern: str) -> list[str]:
     return [*found, pattern[start:]]
 
 
+MAX_SETS = 4  # of required words that are looked at; more narrow little
 MAX_COMBINED = 64  # words that one run of a pattern may be spelled out to
 MAX_LITERALS = 1000  # of one pattern; one automaton holds them all
-Words = tuple[str, ...]
 
 
-def _literals(items: list) -> Words | None:
-    """The best set of required words of a sequence: the one whose shortest word is longest."""
-    best: Words | None = None
+def _required(items: list) -> tuple[Words, ...]:
+    """Sets of words, of each of which one must stand in whatever a sequence matches; the most telling first."""
+    found: list[Words] = []
     run: Words = ("",)
 
     def close(candidate: Words | None) -> None:
-        nonlocal best, run
+        nonlocal run
         run = ("",)
         if candidate and all(candidate):
-            score = min(map(len, candidate)), -len(candidate)
-            if best is None or score > (min(map(len, best)), -len(best)):
-                best = candidate
+            found.append(candidate)
 
     for item in items:
         operation, argument = item
@@ -287,22 +295,25 @@ def _literals(items: list) -> Words | None:
         if repeated is not None and len(run) * len(repeated) <= MAX_COMBINED:
             run = tuple(dict.fromkeys(one + other for one in run for other in repeated))
         close(run)
-        close(strings or _inner(name, argument))
+        for candidate in [strings] if strings else _inner(name, argument):
+            close(candidate)
     close(run)
-    return best
+    found.sort(key=lambda words: (-min(map(len, words)), len(words)))
+    return tuple(found[:MAX_SETS])
 
 
-def _inner(name: str, argument: Any) -> Words | None:
+def _inner(name: str, argument: Any) -> Sequence[Words]:
     """The required words inside a construct that is no plain list of words itself."""
     if name == "SUBPATTERN" and not argument[1] and not argument[2]:
-        return _literals(list(argument[3]))
+        return _required(list(argument[3]))
     if name in ("MAX_REPEAT", "MIN_REPEAT") and argument[0] >= 1:
-        return _literals(list(argument[2]))
+        return _required(list(argument[2]))
     if name == "BRANCH":
-        branches = [_literals(list(branch)) for branch in argument[1]]
-        found = tuple(dict.fromkeys(word for branch in branches for word in branch or ("",)))
-        return found if all(branches) and len(found) <= MAX_LITERALS else None
-    return None
+        branches = [_required(list(branch)) for branch in argument[1]]
+        if all(branches):
+            words = tuple(dict.fromkeys(word for branch in branches for word in branch[0]))
+            return (words,) if len(words) <= MAX_LITERALS else ()
+    return ()
 
 
 def _strings(items: list) -> Words | None:

@@ -30,10 +30,10 @@ from scoring_rules.model import (
 
 
 class Tried(NamedTuple):
-    """An alternative of a pattern: the words of an atom alone, or a compiled pattern where one of them stands."""
+    """An alternative of a pattern: a set of words alone, or a compiled pattern where a word of each set stands."""
 
     pattern: Any  # None: the words are the match
-    atom: int | None  # None: tried on every turn
+    sets: tuple[frozenset[int], ...]  # numbers of words; none: tried on every turn
 
 
 @dataclass
@@ -49,8 +49,8 @@ class Plan:
     patterns: dict[int, tuple[Tried, ...]] = field(default_factory=dict)  # id(Regex) → its alternatives
     open_slots: dict[int, tuple[str, ...]] = field(default_factory=dict)  # id(Phrase) → phrases whose slot a call may fill
     gated: frozenset[int] = frozenset()  # id(Condition) of those that cannot hold before one of their atoms is found
-    opens: dict[int, frozenset[int]] = field(default_factory=dict)  # atom → the gated conditions it lets in
-    wakes: dict[int, list[int]] = field(default_factory=dict)  # atom → rules it wakes
+    opens: dict[int, frozenset[int]] = field(default_factory=dict)  # atom or word → the gated conditions it lets in
+    wakes: dict[int, frozenset[int]] = field(default_factory=dict)  # id(Condition) → rules that it wakes when open
     always: tuple[int, ...] = ()  # rules that every call asks
 
     def open_conditions(self, atoms: Iterable[int]) -> set[int]:
@@ -76,15 +76,16 @@ def compile_plan(pack: Pack, language: str) -> Plan:
                 for atom in needed:
                     opens[atom].add(id(condition))
     plan.gated, plan.opens = frozenset(gated), {atom: frozenset(ids) for atom, ids in opens.items()}
-    wakes: dict[int, list[int]] = defaultdict(list)
+    wakes: dict[int, set[int]] = defaultdict(set)
     always = []
     for index, rule in enumerate(rules):
-        needed = None if rule.expect is Expect.PRESENT or rule.when or rule.where.near else _any(plan, rule.match)
-        if needed is None:
+        roots = {id(condition) for condition in rule.match}
+        if rule.expect is Expect.PRESENT or rule.when or rule.where.near or not roots <= gated:
             always.append(index)
-        for atom in needed or ():
-            wakes[atom].append(index)
-    plan.wakes, plan.always = dict(wakes), tuple(always)
+            continue
+        for root in roots:
+            wakes[root].add(index)
+    plan.wakes, plan.always = {root: frozenset(indices) for root, indices in wakes.items()}, tuple(always)
     return plan
 
 
@@ -131,7 +132,7 @@ def _prepare(plan: Plan, condition: Condition) -> None:
         plan.patterns[id(test)] = tuple(
             Tried(
                 re2.compile(part.pattern, options) if part.pattern else None,
-                None if part.words is None else plan.matcher.add_plain(part.words),
+                tuple(plan.matcher.add_plain(words) for words in part.sets),
             )
             for part in parts(test.pattern)
         )
@@ -153,13 +154,13 @@ def fill(phrases: Sequence[str], pack: Pack) -> tuple[tuple[str, ...], tuple[str
 
 
 def _needed(plan: Plan, condition: Condition) -> frozenset[int] | None:
-    """Atoms of which at least one must be found for the condition to hold; None where it may hold without any."""
+    """Atoms (and words of patterns, as -1 - number) of which one must be found for the condition to hold; None: of none."""
     test = condition.test
     if isinstance(test, Phrase):
         return None if id(test) in plan.open_slots else frozenset((plan.atoms[id(test)],))
     if isinstance(test, Regex):
-        atoms = {tried.atom for tried in plan.patterns[id(test)]}
-        return None if None in atoms else frozenset(atom for atom in atoms if atom is not None)
+        tries = plan.patterns[id(test)]
+        return frozenset(-1 - word for tried in tries for word in tried.sets[0]) if all(t.sets for t in tries) else None
     if isinstance(test, Meaning | Head):
         return _needed(plan, test.among)
     if isinstance(test, AnyOf):
