@@ -35,13 +35,14 @@ def pages_of(visit: Visit) -> dict[str, st.Page]:
 def main() -> None:
     visit = begin()
     if visit is None:
-        st.set_page_config(page_title="Huiting 回听")
+        st.set_page_config(page_title="Huiting 回听", page_icon=look.ICON)
         look.styles()
         st.info(text("app.signed_out"))
         st.link_button(text("app.sign_in_button"), "/sign-in")
         return
     with in_language(visit.language):
-        st.set_page_config(page_title=text("app.product"), layout="wide", initial_sidebar_state="auto")
+        # Before the navigation: without an icon of our own the browser would ask a font server for the page's.
+        st.set_page_config(page_icon=look.ICON, layout="wide")
         look.styles()
         pages = st.session_state["pages"] = pages_of(visit)
 
@@ -51,6 +52,7 @@ def main() -> None:
         # The start has an address of its own as well: a default page would answer at "/" only.
         start = st.Page(home, title=text("app.product"), url_path="home", default=True, visibility="hidden")
         chosen = st.navigation([start, *pages.values()])
+        st.set_page_config(page_title=f"{chosen.title} · {text('app.product')}")
         with st.sidebar:
             account_corner(visit)
         chosen.run()

@@ -39,6 +39,7 @@ STREAMLIT = {
     "browser.gatherUsageStats": False,
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
+    "theme.primaryColor": "#0b5cad",
 }
 
 

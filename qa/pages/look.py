@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from qa.call_filter import CallFilter, FilterError
 from qa.messages import text
 from qa.review import LONG_SILENCE, CallRow
 
+ICON = str(Path(__file__).with_name("icon.svg"))
 _FOLDER = resources.files("qa").joinpath("pages")
 
 
@@ -57,7 +59,7 @@ def why(row: CallRow, passing: float) -> list[str]:
     """Why a call is in front of a person, the gravest first; a sign and a word each, never colour alone."""
     told = []
     if row.fatal:
-        told.append("⛔ " + text("app.why_fatal"))
+        told.append("‼ " + text("app.why_fatal"))
     if row.score is not None and row.score < passing:
         told.append("▼ " + text("app.why_below", passing=f"{passing:g}"))
     if row.angry:

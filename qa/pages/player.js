@@ -58,13 +58,14 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
   };
   const from = (number) => { const t = data.turns[number]; if (t?.start != null) { seek(t.start, false); play(); } };
   const follow = (on) => { state.follow = on; $(".follow").hidden = on; };
+  const kindOf = (hits) => (!hits.length ? "" : ["confirmed", "suspected", "mitigated"].find((status) => hits.some((hit) => !hit.good && hit.status === status)) ?? "good");
   list.setAttribute("aria-label", L.transcript);
   list.replaceChildren(...data.turns.map((turn, number) => {
     const line = make("li", turn.role), said = make("span", "said"), who = make("span", "who", turn.name);
     for (const mark of [...turn.marks, turn.emotion].filter(Boolean)) who.append(make("span", "badge", mark));
     for (const part of turn.parts) {
       const hits = part.hits.map((n) => data.hits[n]);
-      const piece = make(hits.length ? "mark" : "span", hits[0]?.status ?? "", part.text);
+      const piece = make(hits.length ? "mark" : "span", kindOf(hits), part.text);
       if (part.doubtful) { piece.classList.add("doubtful"); piece.title = L.doubtful; }
       if (hits.length) { piece.dataset.hits = part.hits.join(" "); piece.title = hits.map((h) => [h.name, h.statusName, h.why, h.say && `${L.say_instead}${h.say}`].filter(Boolean).join("\n")).join("\n\n"); }
       said.append(piece);
@@ -91,11 +92,11 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
     if (line) { state.own = true; into(list, line); }
     if (sound && hit.at != null) seek(Math.max(0, hit.at - 0.3), false);
   };
+  const faults = data.hits.filter((hit) => !hit.good).map((hit) => hit.number);
   const hop = (step) => {
-    const next = state.hit + step;
-    if (next < 0) return setTriggerValue("go", "previous");
-    if (next >= data.hits.length) return setTriggerValue("go", "next");
-    show(next);
+    const next = step > 0 ? faults.find((n) => n > state.hit) : faults.findLast((n) => n < state.hit);
+    if (next === undefined) setTriggerValue("go", step > 0 ? "next" : "previous");
+    else show(next);
   };
   const loop = () => {
     const hit = data.hits[state.hit];
@@ -135,7 +136,7 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
     c.fillStyle = COLOUR.overlap;
     for (const [a, b] of data.overlaps) c.fillRect(x(a), 77, Math.max(1, x(b) - x(a)), 13);
     for (const hit of data.hits) {
-      if (hit.at == null) continue;
+      if (hit.at == null || hit.good) continue;
       const at = x(hit.at);
       c.beginPath(); c.moveTo(at - 5, 1); c.lineTo(at + 5, 1); c.lineTo(at, 10); c.closePath();
       c.strokeStyle = c.fillStyle = COLOUR.fault;
@@ -150,7 +151,7 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
   const under = (event) => (event.offsetX / canvas.clientWidth) * duration();
   canvas.onclick = (event) => seek(under(event));
   canvas.onmousemove = (event) => {
-    const near = data.hits.filter((h) => h.at != null && Math.abs((h.at / duration()) * canvas.clientWidth - event.offsetX) < 6);
+    const near = data.hits.filter((h) => h.at != null && !h.good && Math.abs((h.at / duration()) * canvas.clientWidth - event.offsetX) < 6);
     tip.hidden = false;
     tip.textContent = [clock(under(event)), ...near.map((h) => h.name)].join(" · ");
     tip.style.left = `${Math.min(event.offsetX, canvas.clientWidth - 160)}px`;
@@ -170,7 +171,7 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
   const drawItem = (item) => {
     const box = make("article", `item ${item.outcome} ${item.group}`), head = make("h4");
     head.append(make("span", "", `${SIGN[item.outcome]} ${item.name}`), make("span", "badge", item.outcomeName));
-    if (item.fatal) head.append(make("span", "badge", `⛔ ${L.fatal}`));
+    if (item.fatal) head.append(make("span", "badge", `‼ ${L.fatal}`));
     if (item.cost) head.append(make("span", "badge", `−${item.cost} ${L.points}`));
     head.append(make("code", "", item.rule));
     box.append(head);
@@ -210,7 +211,7 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
   else {
     const top = make("div", "score");
     top.append(make("strong", "", data.card.score ?? "—"), make("span", "", data.card.band));
-    if (data.card.fatal) top.append(make("span", "badge", `⛔ ${L.fatal}`));
+    if (data.card.fatal) top.append(make("span", "badge", `‼ ${L.fatal}`));
     if (data.finished) top.append(make("span", "badge", `✓ ${L.finished}`));
     const why = make("details"), lines = make("ul");
     why.append(make("summary", "", L.why_score), lines);

@@ -131,6 +131,8 @@ def _hits(
             "status": found.finding.status.value,
             "statusName": text(f"finding.{found.finding.status}"),
             "fatal": item.fatal,
+            # what a passed item was passed for: shown, but no place to stop at
+            "good": item.outcome is Outcome.PASS and found.finding.status is FindingStatus.CONFIRMED,
             "turn": place.turn,
             "from": place.start_char if place.start_char is not None else 0,
             "to": place.end_char if place.end_char is not None else 0,

@@ -79,7 +79,7 @@ def _sum(account: NightAccount) -> str:
 def _risks(account: NightAccount, passing: float) -> str:
     night = account.id
     risks = (
-        ("⛔ " + text("app.why_fatal"), account.fatal, CallFilter(view=View.ALL, night=night, fatal=True)),
+        ("‼ " + text("app.why_fatal"), account.fatal, CallFilter(view=View.ALL, night=night, fatal=True)),
         ("▼ " + text("app.why_below", passing=f"{passing:g}"), account.below,
          CallFilter(view=View.ALL, night=night, below=passing)),
         ("☹ " + text("app.why_angry"), account.angry, CallFilter(view=View.ALL, night=night, angry=True)),
