@@ -201,6 +201,7 @@ def test_a_second_agent_after_a_hand_over():
 
 
 def test_a_manager_who_comes_without_a_hand_over_heard():
+    assert speakers(("A", "我给您转接过去，请稍等。"), ("B", "嗯"), ("A", "您好，感谢您的耐心等待，我是贷款中心的专员。"))[-1] == "A#2"
     assert speakers(("A", "您好请讲，工号一零一"), ("B", "叫你们经理来"), ("A", "您好，我是值班经理孙浩。")) == ["A", "B", "A#2"]
 
 
