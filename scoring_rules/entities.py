@@ -19,13 +19,17 @@ ANSWER = 14  # characters: a turn of the other side up to this length does not e
 MAX_PIECES = 12  # groups of turns that one number may be spread over
 
 _CHINESE_DIGITS = dict(zip("零〇一幺二两三四五六七八九", "0011223456789", strict=True))
+# Characters that recognisers write for a digit (and 洞, 拐, 勾 as radio operators say them): only amid digits.
+_MISHEARD_DIGITS = dict(zip("洞灵凌儿而尔耳妖腰夭邀伞散思寺司午武舞流留溜起气期其拐巴酒久勾", "0002222111133444555666777778999", strict=True))
 _ENGLISH_DIGITS = {
     "zero": "0", "oh": "0", "o": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
     "eight": "8", "nine": "9",
 }  # fmt: skip
 _ZH_JOIN = r"(?:[\s,.。，、·\-–—_~]|呃|嗯|啊|哦|唉|额|然后|那个|再|接着|后面|是|的|杠|横杠|横线|空格|完了|来|哈|吧|呢)*"
 _EN_JOIN = r"(?:[\s,.\-–—_]|\b(?:um|uh|er|and|then|dash|that is|so|okay|ok)\b)*"
-_ZH_GROUP = r"[0-9零〇一幺二两三四五六七八九]+(?:[xX×*＊]+|叉)?"
+_ZH_DIGIT = "[0-9零〇一幺二两三四五六七八九]"
+_ZH_MISHEARD = f"[{''.join(_MISHEARD_DIGITS)}]"
+_ZH_GROUP = rf"{_ZH_DIGIT}+(?:{_ZH_MISHEARD}{_ZH_DIGIT}+)*(?:(?<={_ZH_DIGIT}{{2}}){_ZH_MISHEARD}(?![\u4e00-\u9fff]))?(?:[xX×*＊]+|叉)?"
 _EN_GROUP = r"(?:[0-9]+|\b(?:(?:double|triple) )?(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)\b)"
 _ZH_OPEN = r"(?:对|是|好|嗯|呃|啊|然后|接着|后面|再|就是|[\s,.，。、])*"
 _EN_OPEN = r"(?:okay|ok|then|and|yes|right|[\s,.])*"
@@ -91,6 +95,7 @@ def _named_numbers(call: Call) -> Iterator[Hit]:
     for number in _numbers(call):
         kind, sure = _kind(call, number, english) if len(number.digits) > 1 else ("", True)
         if kind:
+            sure &= not any(c in _MISHEARD_DIGITS for _, start, end in number.pieces for c in call.plain[start:end])
             hits = [Hit(start, end, turn, "entity", sure, note=kind) for turn, start, end in number.pieces]
             yield hits[0]._replace(parts=tuple(hits[1:]))
 
@@ -171,7 +176,7 @@ def _digits(text: str, english: bool) -> tuple[str, bool]:
     if not english:
         bare = text.replace("叉", "x").replace("×", "x")
         masked = "*" in bare or "＊" in bare
-        return "".join(_CHINESE_DIGITS.get(c, c) for c in bare if c not in "*＊"), masked
+        return "".join(_CHINESE_DIGITS.get(c) or _MISHEARD_DIGITS.get(c, c) for c in bare if c not in "*＊"), masked
     if text[0].isdigit():
         return text, False
     *times, word = text.split()

@@ -202,3 +202,10 @@ def test_metadata_opens_and_closes_the_opening() -> None:
     assert inbound["opening.thanks"] == "fail"
     assert outbound["opening.thanks"] == outbound["opening.offer_help"] == "not_applicable"
     assert outbound["opening.greeting"] == "pass"
+
+
+def test_digits_that_were_heard_as_other_characters_make_it_suspected() -> None:
+    made = dialogue([("customer", "留对了没"), ("agent", "留的手机是一五四儿二六零洞七一八对吧")])
+    found = {result.rule: result for result in evaluator().run(made)}["compliance.privacy_readout"]
+    assert found.outcome is Outcome.PASS
+    assert [finding.status.value for finding in found.findings] == ["suspected"]
