@@ -35,7 +35,7 @@ class Hit(NamedTuple):
 
 
 class Call:
-    """A conversation, scanned. `roles` are the speakers that conditions mean where they name none."""
+    """A conversation, scanned."""
 
     def __init__(self, conversation: Conversation, matcher: Matcher, grammar: Grammar, doubtful: float) -> None:
         self.conversation = conversation
@@ -52,7 +52,6 @@ class Call:
         self._units: dict[int, int] = {}
         self._all_clear = all(not t.words and not t.marks for t in self.turns) and None not in self.role
         self.doubtful = doubtful
-        self.roles: tuple[str, ...] = ("any",)
         self.reasons: set[str] = set()  # why conditions could not be evaluated, since last cleared
         self.wanted: dict[str, None] = {}  # texts whose embedding is asked for
         self.waiting = False  # the rule at hand asked for one

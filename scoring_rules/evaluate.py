@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scoring_rules.call import Call, Hit, Region, common, joined
-from scoring_rules.conditions import Finder, State
+from scoring_rules.conditions import STREAMS, WORK
 from scoring_rules.conversation import Conversation
+from scoring_rules.finder import ANYONE, ANYWHERE, Finder, Scope, State
 from scoring_rules.match import sentence_ends
 from scoring_rules.meaning import Encoder, Judges
 from scoring_rules.model import Condition, Expect, FindingStatus, Outcome, Pack, Place, Reason, Rule, Where
@@ -88,7 +89,7 @@ class Evaluator:
         if plan is None:
             return ()
         call = Call(conversation, plan.matcher, plan.grammar, self.pack.scoring.confidence.word)
-        finder = Finder(plan, call, self._judges)
+        finder = Finder(plan, call, self._judges, WORK, STREAMS)
         awake = set(plan.always).union(*[plan.wakes[root] for root in plan.wakes.keys() & finder.open])
         results = self._passed[plan.language].copy()
         pending: Sequence[int] = sorted(awake)
@@ -110,16 +111,14 @@ class Evaluator:
 def _judge(finder: Finder, rule: Rule, considered: list[Considered] | None) -> RuleResult:
     call = finder.call
     call.reasons.clear()
-    call.roles = ("any",)
     doubtful = False
     for condition in rule.when:
-        hits, state = finder.find(condition, None, None)
-        if not hits:
+        hit, state = finder.first(condition, ANYWHERE)
+        if hit is None:
             if state is not State.UNKNOWN:
                 return RuleResult(rule.id, Outcome.NOT_APPLICABLE)
             return _not_evaluated(rule, call)
-        doubtful |= not any(hit.sure for hit in hits)
-    call.roles = rule.where.speaker
+        doubtful |= not hit.sure
     if rule.expect is Expect.PRESENT:
         return _present(finder, rule, doubtful)
     return _absent(finder, rule, doubtful, considered)
@@ -135,21 +134,20 @@ def _not_evaluated(rule: Rule, call: Call, reason: str = "") -> RuleResult:
 
 def _absent(finder: Finder, rule: Rule, doubtful: bool, considered: list[Considered] | None) -> RuleResult:
     call = finder.call
-    region: Region | None = None
+    scope: Scope | None = Scope(None, None, rule.where.speaker)
     if rule.where.near or rule.where.first or rule.where.last:
         if rule.where.near:
             anchors, state = finder.anchors(rule.where.near)
             if not anchors:
                 return RuleResult(rule.id, Outcome.NOT_APPLICABLE) if state is not State.UNKNOWN else _not_evaluated(rule, call)
-        limits = finder.limits(rule.where, None, None)
-        if limits is None:
+        scope = finder.narrowed(rule.where, scope)
+        if scope is None:
             call.reasons.add(Reason.NO_TIMES.value)
             return _not_evaluated(rule, call)
-        region = limits[0]
     found: list[tuple[Hit, FindingStatus, str]] = []
     unjudged = State.UNKNOWN
     for condition in rule.match:
-        hits, state = finder.find(condition, region, None)
+        hits, state = finder.find(condition, scope)
         unjudged = min(unjudged, state)
         for hit in hits:
             status, by = _status(finder, rule, hit, doubtful)
@@ -178,31 +176,28 @@ def _considered(
 def _status(finder: Finder, rule: Rule, hit: Hit, doubtful: bool) -> tuple[FindingStatus | None, Condition | None]:
     """What a hit is worth, and the condition that took something from it; None: nothing at all."""
     call = finder.call
-    roles, call.roles = call.roles, ("any",)
-    try:
-        if hit.how in ("phrase", "pinyin") and not sentence_ends().isdisjoint(call.plain[hit.start : hit.end]):
-            return None, None
-        around = place(call, _CLAUSE, hit)
-        by = _first(finder, rule.unless, around, hit)
+    if hit.how in ("phrase", "pinyin") and not sentence_ends().isdisjoint(call.plain[hit.start : hit.end]):
+        return None, None
+    around = place(call, _CLAUSE, hit)
+    by = _first(finder, rule.unless, around, hit)
+    if by:
+        return None, by
+    if rule.mitigate:
+        within = joined([place(call, spot, hit) for spot in rule.mitigate.places])
+        by = _first(finder, rule.mitigate.conditions, within, hit)
         if by:
-            return None, by
-        if rule.mitigate:
-            within = joined([place(call, spot, hit) for spot in rule.mitigate.places])
-            by = _first(finder, rule.mitigate.conditions, within, hit)
-            if by:
-                return FindingStatus.MITIGATED, by
-        by = _first(finder, rule.suspect, around, hit)
-        if by:
-            return FindingStatus.SUSPECTED, by
-    finally:
-        call.roles = roles
+            return FindingStatus.MITIGATED, by
+    by = _first(finder, rule.suspect, around, hit)
+    if by:
+        return FindingStatus.SUSPECTED, by
     return (FindingStatus.CONFIRMED if not doubtful and _sure(call, hit) else FindingStatus.SUSPECTED), None
 
 
 def _first(finder: Finder, conditions: Sequence[Condition], region: Region, hit: Hit) -> Condition | None:
     """The first condition that holds of a hit, in a region where it names no place itself."""
+    scope = Scope(region, hit, ANYONE)
     for condition in conditions:
-        if finder.holds(condition, region, hit)[0]:
+        if finder.first(condition, scope)[0] is not None:
             return condition
     return None
 
@@ -281,16 +276,18 @@ def _present(finder: Finder, rule: Rule, doubtful: bool) -> RuleResult:
     unjudged = State.KNOWN
     for anchor, region in windows:
         assert region is not None
-        area = finder.limits(Where(first=rule.where.first, last=rule.where.last), region, None)
-        if area is None or area[0] is None:
+        scope: Scope | None = Scope(region, None, rule.where.speaker)
+        if rule.where.first or rule.where.last:
+            scope = finder.narrowed(Where(first=rule.where.first, last=rule.where.last), scope)
+        if scope is None or scope.region is None:
             call.reasons.add(Reason.NO_TIMES.value)
             return _not_evaluated(rule, call)
-        found, state = _match(finder, rule, area[0], anchor)
+        found, state = _match(finder, rule, scope._replace(anchor=anchor))
         unjudged = max(unjudged, state)
         if found:
             hits += found
         else:
-            missing.append((anchor, area[0]))
+            missing.append((anchor, scope.region))
     needed = near is not None and near.which == "every"
     if hits and not (needed and missing):
         findings = tuple(
@@ -309,12 +306,12 @@ def _present(finder: Finder, rule: Rule, doubtful: bool) -> RuleResult:
     return RuleResult(rule.id, Outcome.FAIL, tuple(_missing(call, anchor, region) for anchor, region in missing))
 
 
-def _match(finder: Finder, rule: Rule, region: Region, anchor: Hit | None) -> tuple[list[Hit], State]:
+def _match(finder: Finder, rule: Rule, scope: Scope) -> tuple[list[Hit], State]:
     """The first place where it was said; uncertain ones until a sure one is found."""
     hits: list[Hit] = []
     worst = State.KNOWN
     for condition in rule.match:
-        found, state = finder.first(condition, region, anchor)
+        found, state = finder.first(condition, scope)
         worst = max(worst, state)
         if found is not None:
             hits.append(found)

@@ -18,7 +18,7 @@ import numpy as np
 from scoring_rules.call import Call, Hit
 
 if TYPE_CHECKING:
-    from scoring_rules.conditions import Finder
+    from scoring_rules.finder import Finder
 
 DATA = Path(__file__).parent / "data"
 FEATURE_VERSION = 1  # raised when `features` changes what a name means

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from scoring_rules.call import Call, Hit
-from scoring_rules.conditions import Finder, Minds
+from scoring_rules.finder import Finder, Minds
 from scoring_rules.heads import Head as Trained
 from scoring_rules.heads import features, load_head
 from scoring_rules.model import Condition, Head, Meaning, Reason

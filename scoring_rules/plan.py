@@ -50,13 +50,16 @@ class Plan:
     open_slots: dict[int, tuple[str, ...]] = field(default_factory=dict)  # id(Phrase) → phrases whose slot a call may fill
     gated: frozenset[int] = frozenset()  # id(Condition) of those that cannot hold before one of their atoms is found
     opens: dict[int, frozenset[int]] = field(default_factory=dict)  # atom or word → the gated conditions it lets in
+    starts: dict[int, frozenset[int]] = field(default_factory=dict)  # word → id(Tried) that it makes worth a try
     wakes: dict[int, frozenset[int]] = field(default_factory=dict)  # id(Condition) → rules that it wakes when open
     always: tuple[int, ...] = ()  # rules that every call asks
 
-    def open_conditions(self, atoms: Iterable[int]) -> set[int]:
-        """The gated conditions that may hold where these atoms were found."""
-        nothing: frozenset[int] = frozenset()
-        return set().union(*[self.opens.get(atom, nothing) for atom in atoms])
+    def opened(self, atoms: Iterable[int], words: Iterable[int]) -> tuple[set[int], set[int]]:
+        """The gated conditions, and the alternatives of patterns, that may hold where these atoms and words were found."""
+        opens, starts = self.opens, self.starts
+        conditions: set[int] = set().union(*[opens[atom] for atom in atoms if atom in opens])
+        conditions.update(*[opens[-1 - word] for word in words if -1 - word in opens])
+        return conditions, set().union(*[starts[word] for word in words if word in starts])
 
 
 def compile_plan(pack: Pack, language: str) -> Plan:
@@ -76,6 +79,12 @@ def compile_plan(pack: Pack, language: str) -> Plan:
                 for atom in needed:
                     opens[atom].add(id(condition))
     plan.gated, plan.opens = frozenset(gated), {atom: frozenset(ids) for atom, ids in opens.items()}
+    starts: dict[int, set[int]] = defaultdict(set)
+    for tries in plan.patterns.values():
+        for tried in tries:
+            for word in tried.sets[0] if tried.sets else ():
+                starts[word].add(id(tried))
+    plan.starts = {word: frozenset(ids) for word, ids in starts.items()}
     wakes: dict[int, set[int]] = defaultdict(set)
     always = []
     for index, rule in enumerate(rules):

@@ -1,0 +1,240 @@
+"""Finds conditions in one call: where each looks, in what order, and how much of the work is done.
+
+What cannot be judged (no sentence model, no seconds …) finds nothing; `State` says so, and `call.reasons` collects
+why. Patterns and logic give their hits one by one, so that whoever asks only whether something holds stops the work
+at the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from scoring_rules import places
+from scoring_rules.call import Call, Hit, Region, common, joined
+from scoring_rules.model import EVERYWHERE, Condition, Head, Meaning, Near, Reason, Where
+from scoring_rules.plan import Plan
+
+Roles = tuple[str, ...]
+ANYONE: Roles = ("any",)
+
+
+class State(IntEnum):
+    KNOWN = 0
+    PARTIAL = 1  # part of it could not be judged
+    UNKNOWN = 2  # none of it could be judged
+
+
+class Scope(NamedTuple):
+    """Where to look and what about. No region: the whole call, by the speakers of `roles`."""
+
+    region: Region | None
+    anchor: Hit | None  # the hit that relative places and questions of grammar are about
+    roles: Roles
+
+
+Result = tuple[list[Hit], State]
+Hits = Generator[Hit, None, State]
+NOTHING: Result = ([], State.KNOWN)
+ANYWHERE = Scope(None, None, ANYONE)
+
+
+class Minds:
+    """Judges of meaning, as the evaluator hands them in. Without any, meaning is not evaluated."""
+
+    def near(self, test: Meaning, texts: Sequence[str], call: Call) -> list[bool] | Reason:
+        """For each text whether it lies near an exemplar; a reason where that cannot be said (yet)."""
+        return Reason.NO_ENCODER
+
+    def classify(self, test: Head, pieces: Sequence[Hit], finder: Finder) -> list[str] | Reason:
+        """For each stretch "yes", "doubt" or "no"; a reason where that cannot be said (yet)."""
+        return Reason.NO_HEAD
+
+    def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:
+        """What spoke for and against a classifier's verdict, the heaviest first."""
+        return ()
+
+
+Work = Callable[[Any, Any, Scope], Result]
+Stream = Callable[[Any, Any, Scope], Hits]
+
+
+class Finder:
+    """Finds conditions in one call. `work` and `streams` say how each test is done: all hits at once, or one by one."""
+
+    def __init__(self, plan: Plan, call: Call, minds: Minds, work: dict[type, Work], streams: dict[type, Stream]) -> None:
+        self.plan, self.call, self.minds = plan, call, minds
+        self._work, self._streams = work, streams
+        self.open, self.parts = plan.opened(call.found, call.words)
+
+    # --- asking
+
+    def find(self, condition: Condition, scope: Scope) -> Result:
+        """All hits of a condition."""
+        key = id(condition)
+        if key not in self.open and key in self.plan.gated:
+            return NOTHING
+        if condition.name and scope.anchor is None:
+            return self._remembered(condition, scope, self._all)
+        return self._all(condition, scope)
+
+    def first(self, condition: Condition, scope: Scope) -> tuple[Hit | None, State]:
+        """One hit, a sure one where there is one: as much of the work is done as that takes."""
+        key = id(condition)
+        if key not in self.open and key in self.plan.gated:
+            return None, State.KNOWN
+        if condition.name and scope.anchor is None:
+            return self._remembered(condition, scope, self._one)
+        return self._one(condition, scope)
+
+    def each(self, condition: Condition, scope: Scope) -> Iterator[Hit]:
+        """The hits one by one; the generator's return value is the state (None: known)."""
+        key = id(condition)
+        if key not in self.open and key in self.plan.gated:
+            return iter(())
+        if condition.where is not EVERYWHERE:
+            narrowed = self.narrowed(condition.where, scope)
+            if narrowed is None:
+                return _told(self.unknown(Reason.NO_TIMES))
+            scope = narrowed
+        stream = self._streams.get(type(condition.test))
+        if stream is not None:
+            return stream(self, condition.test, scope)
+        return _told(self._work[type(condition.test)](self, condition.test, scope))
+
+    def _all(self, condition: Condition, scope: Scope) -> Result:
+        if type(condition.test) in self._streams:
+            hits: list[Hit] = []
+            state = yield_into(hits, self.each(condition, scope))
+            return hits, state
+        if condition.where is not EVERYWHERE:
+            narrowed = self.narrowed(condition.where, scope)
+            if narrowed is None:
+                return self.unknown(Reason.NO_TIMES)
+            scope = narrowed
+        return self._work[type(condition.test)](self, condition.test, scope)
+
+    def _one(self, condition: Condition, scope: Scope) -> tuple[Hit | None, State]:
+        doubtful: Hit | None = None
+        hits = self.each(condition, scope)
+        while True:
+            try:
+                hit = next(hits)
+            except StopIteration as stop:
+                return doubtful, stop.value or State.KNOWN
+            if hit.sure:
+                return hit, State.KNOWN
+            doubtful = doubtful or hit
+
+    def _remembered(self, condition: Condition, scope: Scope, ask: Callable[[Condition, Scope], Any]) -> Any:
+        """A shared condition that depends on no hit gives the same answer to every rule."""
+        call = self.call
+        key = id(condition), scope.region, scope.roles, ask.__name__
+        known = call.memory.get(key)
+        if known is None:
+            before = set(call.reasons)
+            result = ask(condition, scope)
+            if call.waiting:
+                return result
+            known = call.memory[key] = (result, frozenset(call.reasons - before))
+        call.reasons |= known[1]  # type: ignore[index]
+        return known[0]  # type: ignore[index]
+
+    # --- where
+
+    def narrowed(self, where: Where, scope: Scope) -> Scope | None:
+        """The scope that a condition's own limits leave; None where seconds would be needed and are not there."""
+        roles = where.speaker or (ANYONE if where.places else scope.roles)
+        anchor = None if where.places else scope.anchor
+        call = self.call
+        parts: list[Region] = []
+        if where.places:
+            if scope.anchor is None:
+                parts.append(call.region(ANYONE))
+            else:
+                near = [places.place(call, place, scope.anchor) for place in where.places]
+                parts.append(near[0] if len(near) == 1 else joined(near))
+        elif scope.region is not None and not where.speaker:
+            parts.append(scope.region)
+        spoken = False  # whether a part already holds nothing but turns of these speakers
+        for amount, last in ((where.first, False), (where.last, True)):
+            if amount is not None:
+                part = places.edge(call, amount, roles, last=last)
+                if part is None:
+                    return None
+                parts.append(part)
+                spoken |= not amount.role
+        if where.near:
+            part = self.near(where.near)
+            if part is None:
+                return None
+            parts.append(part)
+        if (where.speaker and not spoken) or (scope.region is None and not where.places and not spoken):
+            parts.append(call.region(roles))
+        found = parts[0]
+        for part in parts[1:]:
+            found = common(found, part)
+        return Scope(found, anchor, roles)
+
+    def near(self, near: Near) -> Region | None:
+        windows = []
+        for hit in self.anchors(near)[0]:
+            part = places.window(self.call, hit, near.before, near.after)
+            if part is None:
+                return None
+            windows.append(part)
+        return joined(windows)
+
+    def anchors(self, near: Near) -> Result:
+        """The hits around which a `near` looks."""
+        key = id(near)
+        known = self.call.memory.get(key)
+        if known is None:
+            hits, state = self.find(near.of, ANYWHERE)
+            hits = sorted(hits, key=in_order)
+            if near.which == "first":
+                hits = hits[:1]
+            elif near.which == "last":
+                hits = hits[-1:]
+            elif near.which == "nth":
+                hits = hits[near.nth - 1 : near.nth]
+            known = hits, state
+            if not self.call.waiting and state is State.KNOWN:
+                self.call.memory[key] = known
+        return known  # type: ignore[return-value]
+
+    def spoken(self, scope: Scope) -> Region:
+        """The region, or all turns of the speakers meant."""
+        return self.call.region(scope.roles) if scope.region is None else scope.region
+
+    def turns(self, scope: Scope) -> list[int]:
+        """Indices of the turns of which a part lies in the region, of the speakers meant."""
+        call = self.call
+        if scope.region is None:
+            return [index for index in range(len(call.turns)) if call.is_of(index, scope.roles)]
+        found = dict.fromkeys(call.turn_of(lo) for lo, _ in scope.region)
+        return [index for index in found if call.is_of(index, scope.roles)]
+
+    def unknown(self, reason: Reason) -> Result:
+        self.call.reasons.add(reason.value)
+        return [], State.UNKNOWN
+
+
+def _told(result: Result) -> Hits:
+    yield from result[0]
+    return result[1]
+
+
+def yield_into(hits: list[Hit], stream: Iterator[Hit]) -> State:
+    """Takes all hits of a stream; its state."""
+    while True:
+        try:
+            hits.append(next(stream))
+        except StopIteration as stop:
+            return stop.value or State.KNOWN
+
+
+def in_order(hit: Hit) -> tuple[float, int]:
+    """By time for what has no words (a silence), by place for what has."""
+    return (hit.time[0] if hit.time and hit.turn < 0 else hit.start, hit.start)
