@@ -32,7 +32,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make virtual environments. On Debian: apt install python3-venv"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)' -c constraints.txt
-	$(PIP) install --quiet -e '.[speech,dev]' -c constraints.txt
+	$(PIP) install --quiet -e '.[speech,app,dev]' -c constraints.txt
 	touch $@
 
 models: setup
