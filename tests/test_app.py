@@ -1,0 +1,401 @@
+"""The app: its own routes behind the guard, and every page for every role in both languages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from appsite import PASSWORD, AppSite, build
+from google.protobuf.text_format import MessageToString
+from sqlalchemy import select
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+from streamlit.runtime.context import ContextProxy
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from qa import accounts, desk
+from qa.access import MATRIX, Reach, Right, Role
+from qa.commands.app import close_demo_accounts, demo_accounts, ensure_admin
+from qa.media import Hearing
+from qa.messages import catalogue
+from qa.pages.player_data import doubtful_places, parts, player_data
+from qa.review import open_call
+from qa.store.accounts import Account
+from qa.store.schema import AuditEvent
+from qa.web import RIGHT_TO, Guard, _local, routes
+
+APP = Path(__file__).resolve().parent.parent / "app.py"
+HTML = {"accept": "text/html"}
+ORIGIN = {"origin": "http://testserver"}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[AppSite]:
+    made = build(tmp_path)
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def client(site: AppSite) -> Iterator[TestClient]:
+    """The app's routes behind its guard, with a page and a websocket in the place of Streamlit's."""
+
+    async def page(request):
+        return PlainTextResponse("page")
+
+    async def socket(websocket):
+        await websocket.accept()
+        await websocket.send_text("open")
+        await websocket.close()
+
+    inner = [*routes(site.desk), WebSocketRoute("/_stcore/stream", socket), Route("/{rest:path}", page)]
+    app = Starlette(routes=inner, middleware=[Middleware(Guard, desk=site.desk)])
+    with TestClient(app, follow_redirects=False) as made:
+        yield made
+
+
+def sign_in(client: TestClient, login: str, password: str = PASSWORD, **query: str):
+    return client.post("/sign-in", params=query, data={"login": login, "password": password}, headers=ORIGIN)
+
+
+def actions(site: AppSite) -> list[tuple[str, str, str | None]]:
+    with site.store.read() as session:
+        rows = session.execute(select(AuditEvent.who, AuditEvent.action, AuditEvent.call_id).order_by(AuditEvent.id))
+        return [tuple(row) for row in rows]
+
+
+# The guard
+
+
+def test_nobody_gets_past_without_a_session(client: TestClient):
+    sent = client.get("/queue?agent=A1&view=all", headers=HTML)
+    assert sent.status_code == 303
+    assert sent.headers["location"] == "/sign-in?next=" + quote("/queue?agent=A1&view=all")
+    for path in ("/api/sound/number", "/api/peaks/number", "/media/x.png", "/_stcore/host-config", "/api/sound/none"):
+        assert client.get(path).status_code == 403
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/_stcore/stream"):
+        pass
+    assert client.get("/_stcore/health").text == "page"
+
+
+def test_a_forged_or_changed_cookie_is_nobodys(client: TestClient, site: AppSite):
+    [(name, good)] = site.cookies(Role.LEAD).items()
+    token = site.desk.token({name: good})
+    assert token is not None
+    for forged in (good[:-1] + ("A" if good[-1] != "A" else "B"), token, f"{token}.x.y", "", "x" * 5_000):
+        assert client.get("/api/sound/number", headers={"cookie": f"{name}={forged}"}).status_code == 403
+    assert client.get("/api/sound/number", headers={"cookie": f"{name}={good}"}).status_code == 200
+
+
+def test_signing_in_sets_a_cookie_that_scripts_cannot_read(client: TestClient):
+    answer = sign_in(client, "lead", next="/call?id=refund")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/call?id=refund")
+    cookie = next(c for c in answer.headers.get_list("set-cookie") if c.startswith("huiting_session"))
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert client.get("/queue", headers=HTML).text == "page"
+    with client.websocket_connect("/_stcore/stream") as socket:
+        assert socket.receive_text() == "open"
+    assert client.get("/sign-out").headers["location"] == "/sign-in"
+    assert client.get("/queue", headers=HTML).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "evil", "/a\r\nX: y", ""],
+)
+def test_after_signing_in_one_stays_in_the_app(address: str):
+    assert _local(address) == "/"
+
+
+def test_a_wrong_password_and_a_locked_name_are_told_in_both_languages(client: TestClient):
+    for language, wrong, locked in (("zh", "不对", "锁定"), ("en", "wrong", "locked")):
+        for _ in range(accounts.MAX_FAILURES):
+            answer = sign_in(client, f"nobody-{language}", "<script>x", lang=language)
+            assert answer.status_code == 401
+            assert wrong in answer.text
+        assert locked in sign_in(client, f"nobody-{language}", "x", lang=language).text
+    assert "<script>x" not in sign_in(client, "<script>x", "y").text
+
+
+def test_forms_from_elsewhere_are_refused(client: TestClient):
+    form = {"login": "lead", "password": PASSWORD}
+    for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+        assert client.post("/sign-in", data=form, headers=headers).status_code == 403
+    assert client.post("/sign-in", data={**form, "x": "y" * 10_000}, headers=ORIGIN).status_code == 403
+
+
+def test_a_one_time_password_leads_to_the_page_for_a_new_one_and_nowhere_else(client: TestClient, site: AppSite):
+    with site.store.write() as session:
+        once = accounts.reset_password(session, "test", "lead")
+    assert sign_in(client, "lead", once).headers["location"] == "/password"
+    assert client.get("/queue", headers=HTML).headers["location"].startswith("/password")
+    assert client.get("/api/sound/number").status_code == 403
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/_stcore/stream"):
+        pass
+    new = {"old": once, "new": "a new long passphrase", "again": "a new long passphrase"}
+    assert client.post("/password", data={**new, "again": "other"}, headers=ORIGIN).status_code == 401
+    assert client.post("/password", data=new, headers=ORIGIN).status_code == 303
+    assert client.get("/queue", headers=HTML).text == "page"
+
+
+def test_every_answer_forbids_other_machines(client: TestClient):
+    for path in ("/sign-in", "/queue", "/api/sound/number"):
+        policy = client.get(path, headers=HTML).headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "http" not in policy
+
+
+# Sound
+
+
+@pytest.mark.parametrize("hearing", Hearing)
+@pytest.mark.parametrize("role", Role)
+def test_every_cell_of_the_matrix_on_the_sound_route(client: TestClient, site: AppSite, role: Role, hearing: Hearing):
+    """`number` is agent A2's in team north: not the agent's own, in the lead's team."""
+    expected = MATRIX[role][RIGHT_TO[hearing]] in (Reach.TEAMS, Reach.ALL)
+    client.cookies.update(site.cookies(role))
+    answer = client.get("/api/sound/number", params={"hearing": hearing.value})
+    assert answer.status_code == (200 if expected else 403)
+    played = [(who, call) for who, action, call in actions(site) if action == f"play {hearing.value}"]
+    assert played == ([(role.value, "number")] if expected else [])
+
+
+def test_sound_comes_in_ranges_and_one_sitting_is_one_play(client: TestClient, site: AppSite):
+    client.cookies.update(site.cookies(Role.LEAD))
+    whole = client.get("/api/sound/number")
+    assert whole.headers["content-type"] == "audio/ogg"
+    assert whole.headers["cache-control"] == "private, no-store"
+    part = client.get("/api/sound/number", headers={"range": "bytes=100-299"})
+    assert part.status_code == 206
+    assert part.content == whole.content[100:300]
+    assert [a for a in actions(site) if a[1].startswith("play")] == [("lead", "play masked", "number")]
+    original = client.get("/api/sound/number?hearing=original")
+    assert original.content == (site.folder / "number.wav").read_bytes()
+    assert client.head("/api/sound/number").status_code == 200
+
+
+def test_calls_without_a_recording_and_recordings_that_are_gone(client: TestClient, site: AppSite):
+    client.cookies.update(site.cookies(Role.INSPECTOR))
+    assert client.get("/api/sound/refund").status_code == 404
+    assert client.get("/api/sound/none").status_code == 403
+    assert client.get("/api/sound/number?hearing=../../etc/passwd").status_code == 403
+    (site.folder / "number.wav").unlink()
+    assert client.get("/api/sound/number").status_code == 410
+    assert client.get("/api/sound/number?hearing=original").status_code == 410
+
+
+def test_peaks_are_those_of_the_masked_copy(client: TestClient, site: AppSite):
+    client.cookies.update(site.cookies(Role.TRAINER))
+    peaks = client.get("/api/peaks/number").json()
+    assert len(peaks["channels"]) == 2
+    client.cookies.update(site.cookies(Role.AGENT))
+    assert client.get("/api/peaks/number").status_code == 403
+
+
+# What the player is given
+
+
+def test_a_turn_is_cut_at_findings_and_doubtful_words():
+    hits = [{"number": 0, "from": 2, "to": 5}, {"number": 1, "from": 4, "to": 6}]
+    cut = parts("零一二三四五六", hits, [(5, 7)])
+    assert "".join(part["text"] for part in cut) == "零一二三四五六"
+    assert [(p["text"], p["hits"], p["doubtful"]) for p in cut] == [
+        ("零一", [], False), ("二三", [0], False), ("四", [0, 1], False), ("五", [1], True), ("六", [], True),
+    ]  # fmt: skip
+
+
+def test_the_player_gets_findings_at_their_characters_with_what_to_say(site: AppSite):
+    identity = accounts.sign_in(site.store, "inspector", PASSWORD)[0]
+    view = open_call(site.store, identity, "refund")
+    data = player_data(view, site.desk.pack, "zh", may_judge=True)
+    hit = next(hit for hit in data["hits"] if hit["rule"] == "neg.cannot")
+    said = "".join(part["text"] for part in data["turns"][hit["turn"]]["parts"])
+    assert said[hit["from"] : hit["to"]] == hit["quote"]
+    assert "没办法" in hit["quote"]
+    assert hit["why"]
+    assert hit["say"]
+    assert [i["rule"] for i in data["card"]["items"] if i["group"] == "faults"].count("neg.cannot") == 1
+    assert data["turns"][1]["negative"]
+    assert doubtful_places(view.transcript.turns[0]) == []
+
+
+# Pages
+
+ADDRESSES = ("today", "queue", "mine", "search", "call", "files", "settings", "accounts")
+OPENS = {
+    Role.AGENT: {"mine", "search", "call"},
+    Role.INSPECTOR: {"today", "queue", "search", "call", "files"},
+    Role.LEAD: {"today", "queue", "search", "call", "files"},
+    Role.TRAINER: {"today", "queue", "search", "call", "files"},
+    Role.OPERATOR: {"files", "settings"},
+    Role.ADMIN: {"today", "queue", "search", "call", "files", "settings", "accounts"},
+}
+QUERIES = {"call": {"id": "refund"}, "search": {"q": "您好"}, "queue": {"view": "all"}}
+ENGLISH_PIECES = re.compile(r"\b(?:Queue|Search|Score|Sign out|Filter|any|page \d)\b")
+
+
+@pytest.fixture
+def visitor(site: AppSite, monkeypatch: pytest.MonkeyPatch):
+    """Opens app.py as a role: `visitor(role, address, language, query)`."""
+    monkeypatch.setenv("HUITING_SETTINGS", str(site.settings_file))
+    desk.desk.cache_clear()
+
+    def visit(role: Role | None, address: str = "", language: str = "zh", query: dict[str, str] | None = None):
+        cookies = {} if role is None else site.cookies(role)
+        monkeypatch.setattr(ContextProxy, "cookies", property(lambda self: cookies))
+        if role is not None:
+            with site.store.write() as session:
+                session.get_one(Account, role.value).language = language
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        if address:
+            app._page_hash = calc_hash(address)
+        for name, value in (query or {}).items():
+            app.query_params[name] = value
+        return app.run()
+
+    yield visit
+    desk.desk.cache_clear()
+
+
+def shown(app: AppTest) -> str:
+    """All that a page sends to the browser to be read; of components their data, not their scripts."""
+    pieces = []
+    for element in [*app.main, *app.sidebar]:
+        proto = getattr(element, "proto", None)
+        if element.type == "bidi_component":
+            pieces.append(json.dumps(json.loads(proto.json), ensure_ascii=False))
+        elif proto is not None:
+            pieces.append(MessageToString(proto, as_utf8=True))
+    return "\n".join(pieces)
+
+
+def test_signed_out_the_router_shows_the_way_in_and_nothing_else(visitor):
+    app = visitor(None)
+    assert not app.exception
+    assert [info.value for info in app.info] == [catalogue("zh")["app.signed_out"]]
+    assert not app.title
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_role_opens_its_pages_and_no_other(visitor, role: Role):
+    for address in ADDRESSES:
+        app = visitor(role, address, query=QUERIES.get(address))
+        assert not app.exception, (address, app.exception)
+        pages = app.session_state["pages"]
+        assert set(pages) == OPENS[role]
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize(("role", "address"), [
+    (Role.INSPECTOR, "today"), (Role.INSPECTOR, "queue"), (Role.INSPECTOR, "search"), (Role.INSPECTOR, "call"),
+    (Role.AGENT, "mine"), (Role.AGENT, "call"), (Role.OPERATOR, "files"), (Role.ADMIN, "settings"),
+    (Role.ADMIN, "accounts"),
+])  # fmt: skip
+def test_pages_speak_one_language(visitor, role: Role, address: str, language: str):
+    app = visitor(role, address, language, QUERIES.get(address))
+    assert not app.exception
+    text = shown(app)
+    assert text
+    assert not re.findall(r"\bapp\.[a-z_]+|\baccount\.[a-z_]+\b", text), "a message without a text"
+    titles = [title.value for title in app.title]
+    if address != "call":
+        assert titles == [catalogue(language)[f"app.page_{address}"]]
+    if language == "zh":
+        assert not ENGLISH_PIECES.findall(text)
+
+
+def test_an_agent_sees_own_calls_only(visitor):
+    assert not visitor(Role.AGENT, "call", query={"id": "refund"}).error
+    for call_id in ("number", "thanks", "no such call"):
+        app = visitor(Role.AGENT, "call", query={"id": call_id})
+        assert [error.value for error in app.error] == [catalogue("zh")["app.no_such_call"]]
+
+
+def test_the_switches_for_originals_are_there_by_right(visitor):
+    labels = [toggle.label for toggle in visitor(Role.LEAD, "call", query={"id": "number"}).toggle]
+    assert labels == [catalogue("zh")["app.unmask"], catalogue("zh")["app.play_original"]]
+    assert not visitor(Role.TRAINER, "call", query={"id": "number"}).toggle
+
+
+def test_a_call_is_masked_until_it_is_unmasked(visitor, site: AppSite):
+    app = visitor(Role.LEAD, "call", query={"id": "number"})
+    assert "一三八零零" not in shown(app)
+    app.toggle[0].set_value(True).run()
+    assert not app.exception
+    assert "一三八零零" in shown(app)
+    assert ("lead", "unmask", "number") in actions(site)
+
+
+def test_the_queue_takes_its_filter_from_the_address_and_tells_what_is_none(visitor):
+    app = visitor(Role.INSPECTOR, "queue", query={"view": "all", "agent": "A3", "below": "low"})
+    assert [warning.value for warning in app.warning] == [
+        catalogue("zh")["app.bad_filter"].format(field="below", value="low")
+    ]
+    assert any(catalogue("zh")["app.row_count"].format(count=1, page=1, pages=1) == c.value for c in app.caption)
+
+
+def test_sending_the_filter_writes_the_address(visitor):
+    app = visitor(Role.INSPECTOR, "queue", query={"view": "all"})
+    next(s for s in app.selectbox if s.label == catalogue("zh")["app.field_team"]).select("south")
+    next(b for b in app.button if b.label == catalogue("zh")["app.apply"]).click().run()
+    assert not app.exception
+    assert dict(app.query_params) == {"view": "all", "team": "south"}
+
+
+def test_an_admin_makes_an_account_and_sees_its_password_once(visitor, site: AppSite):
+    app = visitor(Role.ADMIN, "accounts")
+    fields = {field.label: field for field in app.text_input}
+    fields[catalogue("zh")["app.field_login"]].input("Li.Na")
+    next(s for s in app.selectbox if s.label == catalogue("zh")["app.column_role"]).select(Role.INSPECTOR)
+    next(b for b in app.button if b.label == catalogue("zh")["app.create"]).click().run()
+    assert not app.exception
+    [told] = [success.value for success in app.success]
+    password = re.search(r"：(\S+?)（", told)
+    assert password is not None
+    assert accounts.sign_in(site.store, "li.na", password[1])[0].must_change
+    assert not app.run().success
+
+
+# The command's accounts
+
+
+def test_the_first_start_makes_an_admin_and_the_next_does_not(tmp_path: Path):
+    from qa.store import open_store
+
+    store = open_store(f"sqlite:///{tmp_path / 'x.db'}")
+    password = ensure_admin(store)
+    assert password is not None
+    assert accounts.sign_in(store, "admin", password)[0].must_change
+    assert ensure_admin(store) is None
+    store.close()
+
+
+def test_demo_accounts_are_one_a_role_and_close_without_demo(site: AppSite):
+    made = demo_accounts(site.store)
+    assert {role for _, role, _ in made} == set(Role)
+    for login, role, password in made:
+        identity, _ = accounts.sign_in(site.store, login, password)
+        assert (identity.role, identity.demo, identity.must_change) == (role, True, False)
+    agent = accounts.sign_in(site.store, "demo-agent", made[0][2])[0]
+    assert agent.agent in ("A1", "A2", "A3")
+    again = demo_accounts(site.store)
+    assert [p for _, _, p in again] != [p for _, _, p in made]
+    close_demo_accounts(site.store)
+    with pytest.raises(accounts.SignInRefused):
+        accounts.sign_in(site.store, again[0][0], again[0][2])
+    assert accounts.sign_in(site.store, "lead", PASSWORD)
+
+
+def test_every_right_is_somebodys():
+    assert all(any(MATRIX[role][right] is not Reach.NONE for role in Role) for right in Right)
