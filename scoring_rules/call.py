@@ -13,6 +13,7 @@ from typing import NamedTuple
 from scoring_rules.conversation import Conversation, WordLike
 from scoring_rules.grammar import Grammar, Interval, piece_at
 from scoring_rules.match import Found, Matcher
+from scoring_rules.patterns import OTHER_BIT, ROLE_BITS, Patterns
 from scoring_rules.text import views
 
 Region = tuple[Interval, ...]  # sorted, apart
@@ -37,7 +38,9 @@ class Hit(NamedTuple):
 class Call:
     """A conversation, scanned."""
 
-    def __init__(self, conversation: Conversation, matcher: Matcher, grammar: Grammar, doubtful: float) -> None:
+    def __init__(
+        self, conversation: Conversation, matcher: Matcher, patterns: Patterns, grammar: Grammar, doubtful: float
+    ) -> None:
         self.conversation = conversation
         self.turns = conversation.turns
         self.grammar = grammar
@@ -46,9 +49,7 @@ class Call:
         self.plain = self.view.plain
         self.role = [None if turn.role is None else str(turn.role) for turn in self.turns]
         self.found: dict[int, list[Found]] = matcher.scan(self.view)
-        self.words = matcher.scan_plain(self.plain)
-        self.word_set = set(self.words)
-        self._word_turns: dict[int, set[int]] = {}
+        patterns.scan(self.view, [OTHER_BIT if role is None else ROLE_BITS.get(role, OTHER_BIT) for role in self.role], self.found)
         self._units: dict[int, int] = {}
         self._all_clear = all(not t.words and not t.marks for t in self.turns) and None not in self.role
         self.doubtful = doubtful
@@ -66,16 +67,6 @@ class Call:
 
     def turn_of(self, position: int) -> int:
         return bisect_right(self.starts, position) - 1
-
-    def turns_with(self, words: frozenset[int]) -> set[int]:
-        """The turns in which one of these words of patterns stands."""
-        found: set[int] = set()
-        for word in words & self.word_set:
-            turns = self._word_turns.get(word)
-            if turns is None:
-                turns = self._word_turns[word] = {bisect_right(self.starts, lo) - 1 for lo, _ in self.words[word]}
-            found |= turns
-        return found
 
     def place(self, start: int, end: int) -> tuple[int, int, int]:
         """(turn, start character, end character) in the turn's own text."""

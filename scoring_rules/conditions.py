@@ -8,7 +8,7 @@ from scoring_rules import measures, places
 from scoring_rules.call import Call, Hit, Region, inside
 from scoring_rules.entities import entities
 from scoring_rules.finder import ANYONE, NOTHING, Finder, Hits, Result, Scope, State, Stream, Work, in_order
-from scoring_rules.match import SOUND
+from scoring_rules.match import PATTERN, SOUND, WORDS
 from scoring_rules.measures import WHOLE_CALL
 from scoring_rules.model import (
     EVERYWHERE,
@@ -29,7 +29,6 @@ from scoring_rules.model import (
     Meaning,
     Not,
     Phrase,
-    Reason,
     Regex,
     Repeat,
     ReplyLatency,
@@ -39,13 +38,16 @@ from scoring_rules.model import (
     TalkShare,
     TurnCount,
 )
-from scoring_rules.plan import Tried
 from scoring_rules.text import fold
 
 # --- words -------------------------------------------------------------------------------------------------
 
 
-def _phrase(finder: Finder, test: Phrase, scope: Scope) -> Result:
+_HOW = {SOUND: "pinyin", WORDS: "phrase", PATTERN: "regex"}
+
+
+def _said(finder: Finder, test: Phrase | Regex, scope: Scope) -> Result:
+    """Phrases and patterns are found before any rule is asked; what is left is to look where they stand."""
     call = finder.call
     found = call.found.get(finder.plan.atoms[id(test)])
     waiting = finder.plan.open_slots.get(id(test))
@@ -53,7 +55,7 @@ def _phrase(finder: Finder, test: Phrase, scope: Scope) -> Result:
         return NOTHING
     area = finder.spoken(scope)
     hits = [
-        Hit(start, end, call.turn_of(start), "pinyin" if how == SOUND else "phrase", how != SOUND)
+        Hit(start, end, call.turn_of(start), _HOW[how], how != SOUND)
         for start, end, how in found or ()
         if inside(area, start)
     ]
@@ -78,66 +80,6 @@ def _named_in_call(finder: Finder, phrases: Sequence[str], area: Region) -> list
                 hits.append(Hit(start, end, call.turn_of(start), "phrase"))
             at = view.compact.find(word, at + 1)
     return hits
-
-
-def _regex(finder: Finder, test: Regex, scope: Scope) -> Hits:
-    call = finder.call
-    worth = _worth_trying(finder, test)
-    area = finder.spoken(scope) if worth else ()
-    if not area:
-        return State.KNOWN
-    low, high = area[0][0], area[-1][1]
-    for tried, turns in worth:
-        if tried.pattern is None:
-            for word in tried.sets[0] & call.word_set:
-                for start, end in call.words[word]:
-                    if inside(area, start) and end <= call.ends[turn := call.turn_of(start)]:
-                        yield Hit(start, end, turn, "regex")
-            continue
-        for turn in turns:
-            if low <= call.ends[turn] and call.starts[turn] < high:
-                for hit in _matches(call, tried, turn):
-                    if inside(area, hit.start):
-                        yield hit
-    return State.KNOWN
-
-
-def _worth_trying(finder: Finder, test: Regex) -> list[tuple[Tried, Sequence[int]]]:
-    """The alternatives of a pattern that this call's words leave possible, each with its turns; worked out once."""
-    call = finder.call
-    known = call.memory.get(id(test))
-    if known is None:
-        known = []
-        for tried in finder.plan.patterns[id(test)]:
-            if tried.sets and id(tried) not in finder.parts:
-                continue
-            if tried.pattern is None:
-                known.append((tried, ()))
-                continue
-            if any(words.isdisjoint(call.word_set) for words in tried.sets[1:]):
-                continue
-            turns: set[int] | None = None
-            for words in tried.sets:
-                turns = call.turns_with(words) if turns is None else turns & call.turns_with(words)
-                if not turns:
-                    break
-            if turns is None:
-                known.append((tried, range(len(call.turns))))
-            elif turns:
-                known.append((tried, sorted(turns)))
-        call.memory[id(test)] = known
-    return known  # type: ignore[return-value]
-
-
-def _matches(call: Call, tried: Tried, turn: int) -> Sequence[Hit]:
-    """The matches of a pattern in a turn, worked out once. Patterns are matched over whole turns."""
-    key = id(tried.pattern), turn
-    found = call.memory.get(key)
-    if found is None:
-        start = call.starts[turn]
-        spans = [match.span() for match in tried.pattern.finditer(call.plain[start : call.ends[turn]])]
-        found = call.memory[key] = [Hit(start + lo, start + hi, turn, "regex") for lo, hi in spans if lo < hi]
-    return found  # type: ignore[return-value]
 
 
 def _entity(finder: Finder, test: Entity, scope: Scope) -> Result:
@@ -193,22 +135,22 @@ def _candidates(finder: Finder, among: Condition, unit: str, scope: Scope) -> Re
 
 
 def _meaning(finder: Finder, test: Meaning, scope: Scope) -> Result:
+    if reason := finder.minds.missing(test):
+        return finder.unknown(reason)
     pieces, state = _candidates(finder, test.among, test.unit, scope)
     if not pieces:
         return [], state
     near = finder.minds.near(test, [finder.call.text((piece.start, piece.end)) for piece in pieces], finder.call)
-    if isinstance(near, Reason):
-        return finder.unknown(near)
     return [piece for piece, yes in zip(pieces, near, strict=True) if yes], state
 
 
 def _head(finder: Finder, test: Head, scope: Scope) -> Result:
+    if reason := finder.minds.missing(test):
+        return finder.unknown(reason)
     pieces, state = _candidates(finder, test.among, test.unit, scope)
     if not pieces:
         return [], state
     verdicts = finder.minds.classify(test, pieces, finder)
-    if isinstance(verdicts, Reason):
-        return finder.unknown(verdicts)
     return [
         piece._replace(how="head", sure=verdict == "yes")
         for piece, verdict in zip(pieces, verdicts, strict=True)
@@ -362,7 +304,8 @@ def _follows(call: Call, one: Hit, other: Hit, test: InOrder) -> bool:
 
 
 WORK: dict[type, Work] = {
-    Phrase: _phrase,
+    Phrase: _said,
+    Regex: _said,
     Entity: _entity,
     Language: _language,
     Meaning: _meaning,
@@ -384,4 +327,4 @@ WORK: dict[type, Work] = {
     Attribute: measures.attribute,
     Slot: measures.slot,
 }
-STREAMS: dict[type, Stream] = {Regex: _regex, AnyOf: _any, All: _all}
+STREAMS: dict[type, Stream] = {AnyOf: _any, All: _all}

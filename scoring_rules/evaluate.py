@@ -88,7 +88,7 @@ class Evaluator:
         plan = self._plans.get(conversation.language.lower().replace("_", "-").split("-")[0])
         if plan is None:
             return ()
-        call = Call(conversation, plan.matcher, plan.grammar, self.pack.scoring.confidence.word)
+        call = Call(conversation, plan.matcher, plan.patterns, plan.grammar, self.pack.scoring.confidence.word)
         finder = Finder(plan, call, self._judges, WORK, STREAMS)
         awake = set(plan.always).union(*[plan.wakes[root] for root in plan.wakes.keys() & finder.open])
         results = self._passed[plan.language].copy()

@@ -43,13 +43,17 @@ ANYWHERE = Scope(None, None, ANYONE)
 class Minds:
     """Judges of meaning, as the evaluator hands them in. Without any, meaning is not evaluated."""
 
-    def near(self, test: Meaning, texts: Sequence[str], call: Call) -> list[bool] | Reason:
-        """For each text whether it lies near an exemplar; a reason where that cannot be said (yet)."""
-        return Reason.NO_ENCODER
+    def missing(self, test: Meaning | Head) -> Reason | None:
+        """Why a condition of meaning cannot be judged at all; None where it can. Asked before candidates are sought."""
+        return Reason.NO_ENCODER if isinstance(test, Meaning) else Reason.NO_HEAD
 
-    def classify(self, test: Head, pieces: Sequence[Hit], finder: Finder) -> list[str] | Reason:
-        """For each stretch "yes", "doubt" or "no"; a reason where that cannot be said (yet)."""
-        return Reason.NO_HEAD
+    def near(self, test: Meaning, texts: Sequence[str], call: Call) -> list[bool]:
+        """For each text whether it lies near an exemplar."""
+        raise NotImplementedError
+
+    def classify(self, test: Head, pieces: Sequence[Hit], finder: Finder) -> list[str]:
+        """For each stretch "yes", "doubt" or "no"."""
+        raise NotImplementedError
 
     def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:
         """What spoke for and against a classifier's verdict, the heaviest first."""
@@ -66,7 +70,7 @@ class Finder:
     def __init__(self, plan: Plan, call: Call, minds: Minds, work: dict[type, Work], streams: dict[type, Stream]) -> None:
         self.plan, self.call, self.minds = plan, call, minds
         self._work, self._streams = work, streams
-        self.open, self.parts = plan.opened(call.found, call.words)
+        self.open = plan.opened(call.found)
 
     # --- asking
 

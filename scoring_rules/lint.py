@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from scoring_rules.checks import cases_of
 from scoring_rules.heads import DATA
-from scoring_rules.match import required_literals
 from scoring_rules.meaning import Encoder
 from scoring_rules.model import (
     AnyOf,
@@ -27,6 +26,7 @@ from scoring_rules.model import (
     Slot,
     Tolerance,
 )
+from scoring_rules.patterns import required_literals
 from scoring_rules.plan import conditions_of, fill
 from scoring_rules.problems import Problem, Problems
 from scoring_rules.sounds import MIN_SYLLABLES

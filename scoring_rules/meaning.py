@@ -61,14 +61,22 @@ class Judges(Minds):
             return None
         return np.stack([self._vectors[text] for text in texts])
 
-    def near(self, test: Meaning, texts: Sequence[str], call: Call) -> list[bool] | Reason:
+    def missing(self, test: Meaning | Head) -> Reason | None:
+        if isinstance(test, Head):
+            return None if self._head(test) else Reason.NO_HEAD
         if self.encoder is None:
             return Reason.NO_ENCODER
-        threshold = test.threshold
-        if threshold is None:
-            threshold = calibrated(self.encoder.fingerprint, test.exemplars)
-            if threshold is None:
-                return Reason.UNCALIBRATED
+        return None if self._threshold(test) is not None else Reason.UNCALIBRATED
+
+    def _threshold(self, test: Meaning) -> float | None:
+        if test.threshold is not None or self.encoder is None:
+            return test.threshold
+        return calibrated(self.encoder.fingerprint, test.exemplars)
+
+    def near(self, test: Meaning, texts: Sequence[str], call: Call) -> list[bool]:
+        threshold = self._threshold(test)
+        assert self.encoder is not None
+        assert threshold is not None
         found = self.vectors(texts, call)
         if found is None:
             return [False] * len(texts)
@@ -77,10 +85,9 @@ class Judges(Minds):
             exemplars = self._exemplars[test.exemplars] = self.encoder.encode(list(test.exemplars))
         return ((found @ exemplars.T).max(axis=1) >= threshold).tolist()
 
-    def classify(self, test: Head, pieces: Sequence[Hit], finder: Finder) -> list[str] | Reason:
+    def classify(self, test: Head, pieces: Sequence[Hit], finder: Finder) -> list[str]:
         head = self._head(test)
-        if head is None:
-            return Reason.NO_HEAD
+        assert head is not None
         found = None
         if head.dimensions:
             texts = [text for piece in pieces for text in head.texts(finder.call, piece)]

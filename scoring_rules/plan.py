@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 from scoring_rules.grammar import Grammar
-from scoring_rules.match import Matcher, parts
+from scoring_rules.match import Matcher
 from scoring_rules.model import (
     SLOT_PATTERN,
     All,
@@ -26,14 +25,9 @@ from scoring_rules.model import (
     Regex,
     Rule,
     RuleStatus,
-)  # fmt: skip
-
-
-class Tried(NamedTuple):
-    """An alternative of a pattern: a set of words alone, or a compiled pattern where a word of each set stands."""
-
-    pattern: Any  # None: the words are the match
-    sets: tuple[frozenset[int], ...]  # numbers of words; none: tried on every turn
+)
+from scoring_rules.patterns import Patterns
+from scoring_rules.speakers import ANY, speakers_asked
 
 
 @dataclass
@@ -45,30 +39,29 @@ class Plan:
     rules: tuple[Rule, ...]
     matcher: Matcher
     grammar: Grammar
-    atoms: dict[int, int] = field(default_factory=dict)  # id(Phrase) → atom
-    patterns: dict[int, tuple[Tried, ...]] = field(default_factory=dict)  # id(Regex) → its alternatives
+    patterns: Patterns = field(default_factory=Patterns)
+    atoms: dict[int, int] = field(default_factory=dict)  # id(Phrase or Regex) → atom
+    loose: set[int] = field(default_factory=set)  # id(Regex) of those that no word announces
     open_slots: dict[int, tuple[str, ...]] = field(default_factory=dict)  # id(Phrase) → phrases whose slot a call may fill
     gated: frozenset[int] = frozenset()  # id(Condition) of those that cannot hold before one of their atoms is found
-    opens: dict[int, frozenset[int]] = field(default_factory=dict)  # atom or word → the gated conditions it lets in
-    starts: dict[int, frozenset[int]] = field(default_factory=dict)  # word → id(Tried) that it makes worth a try
+    opens: dict[int, frozenset[int]] = field(default_factory=dict)  # atom → the gated conditions it lets in
     wakes: dict[int, frozenset[int]] = field(default_factory=dict)  # id(Condition) → rules that it wakes when open
     always: tuple[int, ...] = ()  # rules that every call asks
 
-    def opened(self, atoms: Iterable[int], words: Iterable[int]) -> tuple[set[int], set[int]]:
-        """The gated conditions, and the alternatives of patterns, that may hold where these atoms and words were found."""
-        opens, starts = self.opens, self.starts
-        conditions: set[int] = set().union(*[opens[atom] for atom in atoms if atom in opens])
-        conditions.update(*[opens[-1 - word] for word in words if -1 - word in opens])
-        return conditions, set().union(*[starts[word] for word in words if word in starts])
+    def opened(self, atoms: Iterable[int]) -> set[int]:
+        """The gated conditions that may hold where these atoms were found."""
+        opens = self.opens
+        return set().union(*[opens[atom] for atom in atoms if atom in opens])
 
 
 def compile_plan(pack: Pack, language: str) -> Plan:
     rules = tuple(rule for rule in pack.rules if rule.language == language and rule.status is not RuleStatus.RETIRED)
     lexicon = pack.lexicons.get(language, Lexicon({}))
     plan = Plan(language, pack, rules, Matcher(language, lexicon["fillers"]), Grammar(language, lexicon))
+    asked = speakers_asked(rules)
     for rule in rules:
         for condition in conditions_of(rule):
-            _prepare(plan, condition)
+            _prepare(plan, condition, asked)
     opens: dict[int, set[int]] = defaultdict(set)
     gated = set()
     for rule in rules:
@@ -79,12 +72,6 @@ def compile_plan(pack: Pack, language: str) -> Plan:
                 for atom in needed:
                     opens[atom].add(id(condition))
     plan.gated, plan.opens = frozenset(gated), {atom: frozenset(ids) for atom, ids in opens.items()}
-    starts: dict[int, set[int]] = defaultdict(set)
-    for tries in plan.patterns.values():
-        for tried in tries:
-            for word in tried.sets[0] if tried.sets else ():
-                starts[word].add(id(tried))
-    plan.starts = {word: frozenset(ids) for word, ids in starts.items()}
     wakes: dict[int, set[int]] = defaultdict(set)
     always = []
     for index, rule in enumerate(rules):
@@ -126,25 +113,17 @@ def children(condition: Condition) -> list[Condition]:
     return inner
 
 
-def _prepare(plan: Plan, condition: Condition) -> None:
+def _prepare(plan: Plan, condition: Condition, asked: Mapping[int, Iterable[str]]) -> None:
     test = condition.test
     if isinstance(test, Phrase) and id(test) not in plan.atoms:
         phrases, waiting = fill(test.phrases, plan.pack)
         plan.atoms[id(test)] = plan.matcher.add(phrases, test.tolerance)
         if waiting:
             plan.open_slots[id(test)] = waiting
-    elif isinstance(test, Regex) and id(test) not in plan.patterns:
-        import re2
-
-        options = re2.Options()
-        options.log_errors = False
-        plan.patterns[id(test)] = tuple(
-            Tried(
-                re2.compile(part.pattern, options) if part.pattern else None,
-                tuple(plan.matcher.add_plain(words) for words in part.sets),
-            )
-            for part in parts(test.pattern)
-        )
+    elif isinstance(test, Regex) and id(test) not in plan.atoms:
+        atom = plan.atoms[id(test)] = plan.matcher.new_atom()
+        if not plan.patterns.add(atom, test.pattern, tuple(asked.get(id(test), ANY))):
+            plan.loose.add(id(test))
 
 
 def fill(phrases: Sequence[str], pack: Pack) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -163,13 +142,10 @@ def fill(phrases: Sequence[str], pack: Pack) -> tuple[tuple[str, ...], tuple[str
 
 
 def _needed(plan: Plan, condition: Condition) -> frozenset[int] | None:
-    """Atoms (and words of patterns, as -1 - number) of which one must be found for the condition to hold; None: of none."""
+    """Atoms of which one must be found for the condition to hold; None where it may hold without any."""
     test = condition.test
-    if isinstance(test, Phrase):
+    if isinstance(test, Phrase | Regex):
         return None if id(test) in plan.open_slots else frozenset((plan.atoms[id(test)],))
-    if isinstance(test, Regex):
-        tries = plan.patterns[id(test)]
-        return frozenset(-1 - word for tried in tries for word in tried.sets[0]) if all(t.sets for t in tries) else None
     if isinstance(test, Meaning | Head):
         return _needed(plan, test.among)
     if isinstance(test, AnyOf):

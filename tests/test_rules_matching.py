@@ -11,7 +11,8 @@ from rulepack import Bench
 
 from scoring_rules.grammar import Grammar
 from scoring_rules.load import load_pack
-from scoring_rules.match import Matcher, required_literals
+from scoring_rules.match import Matcher
+from scoring_rules.patterns import required_literals
 from scoring_rules.model import Tolerance
 from scoring_rules.sounds import folded, readings
 from scoring_rules.text import fold, number_forms, views

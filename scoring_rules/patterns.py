@@ -1,0 +1,321 @@
+"""Patterns of all rules over a call: RE2, tried only on the turns that hold the words a pattern cannot do without.
+
+A pattern falls into its outermost alternatives. One that is nothing but words is found by an automaton. Of any other,
+the words that whatever it matches must hold are known, as up to four sets of which each gives one; the automaton finds
+them all in one pass, and a table of sets and turns says where an alternative is worth a try. So the cost hardly
+depends on the number of patterns, and RE2 keeps each try linear.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scoring_rules.match import PATTERN, Found, automaton
+from scoring_rules.text import Views
+
+ROLE_BITS = {"agent": 1, "customer": 2}
+OTHER_BIT, ANY_BITS = 4, 7
+BLOCK = 512  # turns looked at together: bounds the table's memory in calls of any length
+
+
+def role_bits(roles: Sequence[str]) -> int:
+    """The speakers as bits, to leave out turns that no rule asks a pattern about."""
+    if "any" in roles:
+        return ANY_BITS
+    bits = 0
+    for role in roles:
+        bits |= ROLE_BITS.get(role, OTHER_BIT)
+    return bits
+
+
+class Patterns:
+    """All patterns of one language. Patterns are added first, then `scan` may be called."""
+
+    def __init__(self) -> None:
+        self._words: dict[str, int] = {}
+        self._set_numbers: dict[frozenset[int], int] = {}
+        self._owners: dict[int, list[tuple[int, int]]] = defaultdict(list)  # word → (atom, speakers) that it matches by itself
+        self._tries: list[tuple[int, int, Any, tuple[int, ...]]] = []  # atom, speakers, pattern, numbers of sets
+        self._always: list[tuple[int, int, Any]] = []
+        self._tables: _Tables | None = None
+
+    def add(self, atom: int, pattern: str, roles: Sequence[str]) -> bool:
+        """Adds a pattern, asked of these speakers; whether some word must be said for it to match."""
+        import re2
+
+        options = re2.Options()
+        options.log_errors = False
+        self._tables = None
+        bits = role_bits(roles)
+        sure = True
+        for part in parts(pattern):
+            if not part.pattern:
+                for word in part.sets[0]:
+                    self._owners[self._number(word)].append((atom, bits))
+                continue
+            compiled = re2.compile(part.pattern, options)
+            sets = tuple(self._set_number(words) for words in part.sets)
+            if sets:
+                self._tries.append((atom, bits, compiled, sets))
+            else:
+                sure = False
+                self._always.append((atom, bits, compiled))
+        return sure
+
+    def _number(self, word: str) -> int:
+        return self._words.setdefault(word, len(self._words))
+
+    def _set_number(self, words: Sequence[str]) -> int:
+        return self._set_numbers.setdefault(frozenset(map(self._number, words)), len(self._set_numbers))
+
+    def scan(self, view: Views, speakers: Sequence[int], found: dict[int, list[Found]]) -> None:
+        """Adds to `found`, by atom and in order, where the patterns match; `speakers` are each turn's role bit."""
+        if self._tables is None:
+            self._tables = _Tables(self._words, self._set_numbers, self._tries, self._owners)
+        tables = self._tables
+        texts: dict[int, bytes] = {}
+        touched: set[int] = set()
+
+        def match(atom: int, pattern: Any, turn: int) -> None:
+            text = texts.get(turn)
+            if text is None:
+                text = texts[turn] = view.plain[view.starts[turn] : view.ends[turn]].encode("utf-8", "replace")
+            if pattern.search(text) is None:
+                return
+            base = view.starts[turn]
+            for hit in pattern.finditer(text):
+                low, high = hit.span()
+                if low < high:
+                    start = base + len(text[:low].decode())
+                    found[atom].append(Found(start, start + len(text[low:high].decode()), PATTERN))
+                    touched.add(atom)
+
+        for atom, bits, pattern in self._always:
+            for turn, speaker in enumerate(speakers):
+                if speaker & bits:
+                    match(atom, pattern, turn)
+        if tables.words is not None and speakers:
+            ends, words, turns = tables.said(view)
+            for at in np.flatnonzero(tables.owned[words]).tolist():
+                turn, end = int(turns[at]), int(ends[at]) + 1
+                start = end - tables.lengths[words[at]]
+                if view.starts[turn] <= start and end <= view.ends[turn]:
+                    for atom, bits in self._owners[int(words[at])]:
+                        if speakers[turn] & bits:
+                            found[atom].append(Found(start, end, PATTERN))
+                            touched.add(atom)
+            for number, turn in tables.worth_trying(words, turns, speakers):
+                atom, _, pattern, _ = self._tries[number]
+                match(atom, pattern, turn)
+        for atom in touched:
+            found[atom].sort()
+
+
+class _Tables:
+    """The words of all patterns as an automaton, and which sets and alternatives they belong to, as arrays."""
+
+    def __init__(
+        self,
+        words: dict[str, int],
+        sets: dict[frozenset[int], int],
+        tries: Sequence[tuple[int, int, Any, tuple[int, ...]]],
+        owners: dict[int, list[tuple[int, int]]],
+    ) -> None:
+        self.words = automaton(words)
+        self.lengths = [len(word) for word in words]
+        self.owned = np.zeros(len(words), dtype=bool)
+        self.owned[list(owners)] = True
+        members: list[list[int]] = [[] for _ in words]
+        for chosen, number in sets.items():
+            for word in chosen:
+                members[word].append(number)
+        self.first = np.cumsum([0, *map(len, members)])  # (words + 1,) where a word's sets begin in `sets`
+        self.sets = np.array([number for row in members for number in row], dtype=np.int64)
+        self.count = len(sets)
+        full = [tuple(numbers) + (self.count,) * (MAX_SETS - len(numbers)) for _, _, _, numbers in tries]
+        self.needs = np.array(full, dtype=np.int64).reshape(-1, MAX_SETS)  # (alternatives, sets); the last set always holds
+        self.bits = np.array([bits for _, bits, _, _ in tries], dtype=np.uint8)
+
+    def said(self, view: Views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(hits,) each: last character, word and turn of every word that stands in the plain text."""
+        assert self.words is not None
+        hits = [(end, word) for end, (_, word) in self.words.iter(view.plain)]
+        table = np.array(hits, dtype=np.int64).reshape(-1, 2)
+        return table[:, 0], table[:, 1], np.searchsorted(view.starts, table[:, 0], side="right") - 1
+
+    def worth_trying(self, words: np.ndarray, turns: np.ndarray, speakers: Sequence[int]) -> list[tuple[int, int]]:
+        """(alternative, turn) where a word of each set that the alternative needs stands in the turn."""
+        if not len(words) or not len(self.needs):
+            return []
+        counts = self.first[words + 1] - self.first[words]
+        total = int(counts.sum())
+        offsets = np.repeat(self.first[words] - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
+        numbers = self.sets[offsets + np.arange(total)]
+        places = np.repeat(turns, counts)
+        spoken = np.asarray(speakers, dtype=np.uint8)
+        found: list[tuple[int, int]] = []
+        for low in range(0, len(speakers), BLOCK):
+            high = min(low + BLOCK, len(speakers))
+            here = slice(None) if high - low == len(speakers) else (places >= low) & (places < high)
+            stands = np.zeros((self.count + 1, high - low), dtype=bool)  # (sets, turns)
+            stands[numbers[here], places[here] - low] = True
+            stands[self.count] = True
+            worth = (self.bits[:, None] & spoken[None, low:high]) != 0
+            for column in self.needs.T:
+                worth &= stands[column]
+            tries, at = np.nonzero(worth)
+            found += zip(tries.tolist(), (at + low).tolist(), strict=True)
+        return found
+
+
+# --- the words a pattern needs -----------------------------------------------------------------------------
+
+Words = tuple[str, ...]
+
+
+class Part(NamedTuple):
+    """One alternative of a pattern: either just words, or a pattern to try where a word of each set stands."""
+
+    pattern: str  # empty: the one set of words is all that it matches
+    sets: tuple[Words, ...]  # none: the pattern is tried everywhere
+
+
+def parts(pattern: str) -> list[Part]:
+    """The alternatives of a pattern, cheap ones apart: all that is plain words is one part, found by the automaton.
+
+    RE2 and Python read the constructs handled here alike; what Python does not read, or what sets flags, is one part
+    that is tried everywhere.
+    """
+    if pattern.startswith("(?") and not pattern.startswith("(?:"):
+        return [Part(pattern, ())]
+    plain: dict[str, None] = {}
+    found: list[Part] = []
+    for alternative in _alternatives(pattern):
+        tree = _parsed(alternative)
+        words = _strings(tree) if tree is not None else None
+        if words and all(words):
+            plain.update(dict.fromkeys(words))
+        else:
+            found.append(Part(alternative, _required(tree) if tree is not None else ()))
+    return [Part("", (tuple(plain),)), *found] if plain else found
+
+
+def required_literals(pattern: str) -> tuple[str, ...] | None:
+    """Words of which at least one stands in whatever the pattern matches; None where there is no such word."""
+    found: dict[str, None] = {}
+    for part in parts(pattern):
+        if not part.sets:
+            return None
+        found.update(dict.fromkeys(part.sets[0]))
+    return tuple(found)
+
+
+def _parsed(pattern: str) -> list | None:
+    import re
+    import warnings
+
+    try:
+        from re import _parser as parser  # type: ignore[attr-defined]
+    except ImportError:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = parser.parse(pattern)
+    except (re.error, OverflowError, RecursionError, ValueError):
+        return None
+    return None if tree.state.flags & (re.IGNORECASE | re.VERBOSE) else list(tree)
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """The pattern split at its outermost bars."""
+    found, depth, inside, start, at = [], 0, False, 0, 0
+    while at < len(pattern):
+        character = pattern[at]
+        if character == "\\":
+            at += 1
+        elif inside:
+            inside = character != "]" or pattern[at - 1] == "[" or pattern[at - 2 : at] == "[^"
+        elif character == "[":
+            inside = True
+        elif character in "()":
+            depth += 1 if character == "(" else -1
+        elif character == "|" and depth == 0:
+            found.append(pattern[start:at])
+            start = at + 1
+        at += 1
+    return [*found, pattern[start:]]
+
+
+MAX_SETS = 4  # of required words that are looked at; more narrow little
+MAX_COMBINED = 64  # words that one run of a pattern may be spelled out to
+MAX_LITERALS = 1000  # of one pattern; one automaton holds them all
+
+
+def _required(items: list) -> tuple[Words, ...]:
+    """Sets of words, of each of which one must stand in whatever a sequence matches; the most telling first."""
+    found: list[Words] = []
+    run: Words = ("",)
+
+    def close(candidate: Words | None) -> None:
+        nonlocal run
+        run = ("",)
+        if candidate and all(candidate):
+            found.append(candidate)
+
+    for item in items:
+        operation, argument = item
+        strings = _strings([item])
+        if strings is not None and len(run) * len(strings) <= MAX_COMBINED:
+            run = tuple(dict.fromkeys(one + other for one in run for other in strings))
+            continue
+        name = str(operation)
+        repeated = _strings(list(argument[2])) if name in ("MAX_REPEAT", "MIN_REPEAT") and argument[0] >= 1 else None
+        if repeated is not None and len(run) * len(repeated) <= MAX_COMBINED:
+            run = tuple(dict.fromkeys(one + other for one in run for other in repeated))
+        close(run)
+        for candidate in [strings] if strings else _inner(name, argument):
+            close(candidate)
+    close(run)
+    found.sort(key=lambda words: (-min(map(len, words)), len(words)))
+    return tuple(found[:MAX_SETS])
+
+
+def _inner(name: str, argument: Any) -> Sequence[Words]:
+    """The required words inside a construct that is no plain list of words itself."""
+    if name == "SUBPATTERN" and not argument[1] and not argument[2]:
+        return _required(list(argument[3]))
+    if name in ("MAX_REPEAT", "MIN_REPEAT") and argument[0] >= 1:
+        return _required(list(argument[2]))
+    if name == "BRANCH":
+        branches = [_required(list(branch)) for branch in argument[1]]
+        if all(branches):
+            words = tuple(dict.fromkeys(word for branch in branches for word in branch[0]))
+            return (words,) if len(words) <= MAX_LITERALS else ()
+    return ()
+
+
+def _strings(items: list) -> Words | None:
+    """All that a sequence can match, where that is a short list of words; else None."""
+    found: Words = ("",)
+    for operation, argument in items:
+        name = str(operation)
+        parts: Words | None = None
+        if name == "LITERAL":
+            parts = (chr(argument),)
+        elif name == "IN" and all(str(kind) == "LITERAL" for kind, _ in argument):
+            parts = tuple(chr(code) for _, code in argument)
+        elif name == "SUBPATTERN" and not argument[1] and not argument[2]:
+            parts = _strings(list(argument[3]))
+        elif name == "BRANCH":
+            branches = [_strings(list(branch)) for branch in argument[1]]
+            if all(branch is not None for branch in branches):
+                parts = tuple(word for branch in branches for word in branch or ())
+        if parts is None or len(found) * len(parts) > MAX_COMBINED:
+            return None
+        found = tuple(dict.fromkeys(one + other for one in found for other in parts))
+    return found
