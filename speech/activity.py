@@ -36,7 +36,7 @@ class Activity:
         """Speech cut at pauses and at changes of speaker."""
         regions = _runs(self._count > 0)
         changes = _runs(self._votes >= CHANGE_VOTES)
-        cuts = [start + int(self._votes[start:end].argmax()) for start, end in changes]
+        cuts = [start + _top(self._votes[start:end]) for start, end in changes]
         joined: list[list[int]] = []
         for start, end in regions:
             crossed = any(joined[-1][1] - 2 <= cut <= start + 2 for cut in cuts) if joined else False
@@ -85,8 +85,13 @@ def _change_votes(windows: np.ndarray, starts: np.ndarray, length: int, step: fl
         low, high = max(0, start), min(length, start + frames)
         seen[low:high] += 1
         votes[max(low, start + 1) : high] += changed[window, max(low, start + 1) - start - 1 : high - start - 1]
-    spread = np.convolve(votes, np.ones(max(1, round(CHANGE_SPREAD / step))), mode="same")
+    spread = np.convolve(votes, np.ones(round(CHANGE_SPREAD / step) | 1), mode="same")
     return spread / np.maximum(seen, 1)
+
+
+def _top(votes: np.ndarray) -> int:
+    """The middle of the highest stretch."""
+    return round(float(np.flatnonzero(votes >= votes.max() - 1e-9).mean()))
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:

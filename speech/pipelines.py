@@ -50,6 +50,7 @@ def embedded_pipeline(folder: Path, step: float = 0.1) -> Any:
 
 def hub_pipeline(weights: Weights) -> Any:
     """Any pyannote speaker diarization pipeline from a folder (a hub's snapshot), e.g. community-1."""
+    quiet.prepare()
     from pyannote.audio import Pipeline
     from pyannote.audio.pipelines import SpeakerDiarization
 
