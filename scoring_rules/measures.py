@@ -58,7 +58,7 @@ def silence(finder: Finder, test: SilenceIs, scope: Scope) -> Result:
     hits = []
     for silence in acoustics.silences:
         length = silence.span.end - silence.span.start
-        if length < test.at_least or (test.owed_by and silence.owed_by != test.owed_by):
+        if length < test.at_least or (test.owed_by and (silence.owed_by or "nobody") != test.owed_by):
             continue
         if test.music is not None and silence.music != test.music:
             continue

@@ -172,7 +172,7 @@ class EmotionIs:
 @dataclass(frozen=True, slots=True)
 class SilenceIs:
     at_least: float  # seconds
-    owed_by: str = ""  # the role that owes the next word
+    owed_by: str = ""  # the role that owes the next word, or "nobody"; empty: whoever
     music: bool | None = None
 
 

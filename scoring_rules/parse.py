@@ -300,7 +300,7 @@ def _silence(_: Conditions, node: Source, __: Keys, ___: str) -> Test | None:
         return None
     return SilenceIs(
         keys["at_least"].number(0.1, 3600),
-        keys["owed_by"].choice(("agent", "customer")) if "owed_by" in keys else "",
+        keys["owed_by"].choice(("agent", "customer", "nobody")) if "owed_by" in keys else "",
         keys["music"].boolean() if "music" in keys else None,
     )
 

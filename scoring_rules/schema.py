@@ -86,7 +86,7 @@ def _condition() -> dict[str, Any]:
         "head": _string(),
         "entity": _one_or_many(_choice(ENTITIES)),
         "emotion": {"oneOf": [labels, _object({"label": labels, "at_least": _number(0, 1), "below": _number(0, 1), "peak": flag}, ("label",))]},
-        "silence": {"oneOf": [_number(), _object({"at_least": _number(), "owed_by": _choice(("agent", "customer")), "music": flag}, ("at_least",))]},
+        "silence": {"oneOf": [_number(), _object({"at_least": _number(), "owed_by": _choice(("agent", "customer", "nobody")), "music": flag}, ("at_least",))]},
         "interruption": {"oneOf": [{"const": True}, _object({"at_least": _number()})]},
         "speech_rate": _object({"over": _number(), "under": _number(), "per": _choice(("call", "turn")), "min_chars": _number(1)}),
         "reply_latency": over,

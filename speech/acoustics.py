@@ -46,7 +46,7 @@ _AGENT_HOLDS = re.compile(
 )
 # At the end of a customer's turn only: 我看一下 asks for time, 我看了一下, 我想查一下订单 do not.
 _CUSTOMER_HOLDS = re.compile(
-    r"(?:(?:我|让我)(?:先|去|来|再|这就|现在)*(?:找|看|翻|查|拿|想|记|试|开)(?:一下|找|看|翻|查|想|试)|稍等|等一?下|等会|等我|别挂"
+    r"(?:(?<![帮给替])我(?:先|去|来|再|这就|现在)*(?:找|看|翻|查|拿|想|记|试|开)(?:一下|找|看|翻|查|想|试)|稍等|等一?下|等会|等我|别挂"
     r"|\b(?:hold on|one (?:sec|second|moment|minute)|just a (?:sec|second|moment|minute)|let me (?:check|find|look|see|get|grab)))"
     r"\W*\w{0,6}\W*$",
     re.I,

@@ -220,3 +220,21 @@ def test_digits_that_were_heard_as_other_characters_make_it_suspected() -> None:
     found = {result.rule: result for result in evaluator().run(made)}["compliance.privacy_readout"]
     assert found.outcome is Outcome.PASS
     assert [finding.status.value for finding in found.findings] == ["suspected"]
+
+
+def _paused(*turns: str, pause: float) -> dict[str, str]:
+    """Outcomes where a pause stands before the last of the turns `a: text`, `c: text`, measured by their times."""
+    lines = [{"role": {"a": "agent", "c": "customer"}[turn[0]], "text": turn[3:]} for turn in turns]
+    case = {"turns": [*lines[:-1], {"silence": pause}, lines[-1]], "attributes": {}}
+    return {result.rule: result.outcome.value for result in evaluator().run(_conversation(case))}
+
+
+def test_a_pause_is_for_the_agent_to_explain_unless_the_customer_owes_the_word() -> None:
+    owed = _paused("a: 您好", "c: 帮我看看到账没有", "a: 到账了 昨天晚上到的", pause=7)
+    nobody = _paused("a: 您好", "c: 帮我登记一下", "a: 已经登记好了", "a: 还有别的吗", pause=7)
+    customer = _paused("a: 您好", "c: 我要查单", "a: 请问订单号是多少", "c: 三三幺零", pause=7)
+    farewell = _paused("a: 您好", "c: 没有了", "a: 感谢您的来电 再见", "c: 再见", pause=7)
+    assert owed["conduct.silence"] == nobody["conduct.silence"] == "fail"
+    assert owed["hold.request"] == "fail"
+    assert nobody["hold.request"] == "not_applicable"
+    assert customer["conduct.silence"] == farewell["conduct.silence"] == "pass"
