@@ -67,7 +67,7 @@ class Matcher:
     def _build(self) -> tuple[ahocorasick.Automaton | None, ...]:
         if self._automata is None:
             words, heard = ({key: tuple(owners) for key, owners in table.items()} for table in (self._words, self._sounds))
-            self._automata = automaton(words), automaton(heard)
+            self._automata = _automaton(words), _automaton(heard)
         return self._automata
 
     def scan(self, view: Views) -> dict[int, list[Found]]:
@@ -129,7 +129,7 @@ class Matcher:
                     unordered.add(atom)
 
 
-def automaton(entries: Mapping[str, object]) -> ahocorasick.Automaton | None:
+def _automaton(entries: Mapping[str, object]) -> ahocorasick.Automaton | None:
     """Finds the keys; each gives its length and its value."""
     if not entries:
         return None

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
+import ahocorasick
 import numpy as np
 
-from scoring_rules.match import PATTERN, Found, automaton
+from scoring_rules.match import PATTERN, Found
 from scoring_rules.text import Views
 
 ROLE_BITS = {"agent": 1, "customer": 2}
@@ -79,40 +81,47 @@ class Patterns:
         tables = self._tables
         texts: dict[int, bytes] = {}
         touched: set[int] = set()
-
-        def match(atom: int, pattern: Any, turn: int) -> None:
-            text = texts.get(turn)
-            if text is None:
-                text = texts[turn] = view.plain[view.starts[turn] : view.ends[turn]].encode("utf-8", "replace")
-            if pattern.search(text) is None:
-                return
-            base = view.starts[turn]
-            for hit in pattern.finditer(text):
-                low, high = hit.span()
-                if low < high:
-                    start = base + len(text[:low].decode())
-                    found[atom].append(Found(start, start + len(text[low:high].decode()), PATTERN))
-                    touched.add(atom)
-
         for atom, bits, pattern in self._always:
             for turn, speaker in enumerate(speakers):
-                if speaker & bits:
-                    match(atom, pattern, turn)
+                if speaker & bits and (hits := _matches(view, turn, texts, pattern)):
+                    found[atom] += hits
+                    touched.add(atom)
         if tables.words is not None and speakers:
             ends, words, turns = tables.said(view)
-            for at in np.flatnonzero(tables.owned[words]).tolist():
-                turn, end = int(turns[at]), int(ends[at]) + 1
-                start = end - tables.lengths[words[at]]
-                if view.starts[turn] <= start and end <= view.ends[turn]:
-                    for atom, bits in self._owners[int(words[at])]:
+            own = np.flatnonzero(tables.owned[words])
+            for end, word, turn in zip(ends[own].tolist(), words[own].tolist(), turns[own].tolist(), strict=True):
+                start = end + 1 - tables.lengths[word]
+                if view.starts[turn] <= start and end < view.ends[turn]:
+                    for atom, bits in self._owners[word]:
                         if speakers[turn] & bits:
-                            found[atom].append(Found(start, end, PATTERN))
+                            found[atom].append(Found(start, end + 1, PATTERN))
                             touched.add(atom)
             for number, turn in tables.worth_trying(words, turns, speakers):
                 atom, _, pattern, _ = self._tries[number]
-                match(atom, pattern, turn)
+                if hits := _matches(view, turn, texts, pattern):
+                    found[atom] += hits
+                    touched.add(atom)
         for atom in touched:
-            found[atom].sort()
+            if len(found[atom]) > 1:
+                found[atom].sort()
+
+
+def _matches(view: Views, turn: int, texts: dict[int, bytes], pattern: Any) -> list[Found]:
+    """The matches of a pattern in a turn. RE2 works on bytes: only what matches is counted in characters."""
+    text = texts.get(turn)
+    if text is None:
+        text = texts[turn] = view.plain[view.starts[turn] : view.ends[turn]].encode("utf-8", "replace")
+    match = pattern.search(text)
+    hits: list[Found] = []
+    while match is not None:
+        low, high = match.span()
+        if low < high:
+            start = view.starts[turn] + len(text[:low].decode())
+            hits.append(Found(start, start + len(text[low:high].decode()), PATTERN))
+        else:
+            high = low + len(text[low:].decode()[:1].encode())
+        match = pattern.search(text, high) if high < len(text) else None
+    return hits
 
 
 class _Tables:
@@ -125,7 +134,12 @@ class _Tables:
         tries: Sequence[tuple[int, int, Any, tuple[int, ...]]],
         owners: dict[int, list[tuple[int, int]]],
     ) -> None:
-        self.words = automaton(words)
+        self.words: Any = None  # finds the words, each gives its number
+        if words:
+            self.words = ahocorasick.Automaton()
+            for word, number in words.items():
+                self.words.add_word(word, number)
+            self.words.make_automaton()
         self.lengths = [len(word) for word in words]
         self.owned = np.zeros(len(words), dtype=bool)
         self.owned[list(owners)] = True
@@ -142,9 +156,7 @@ class _Tables:
 
     def said(self, view: Views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(hits,) each: last character, word and turn of every word that stands in the plain text."""
-        assert self.words is not None
-        hits = [(end, word) for end, (_, word) in self.words.iter(view.plain)]
-        table = np.array(hits, dtype=np.int64).reshape(-1, 2)
+        table = np.fromiter(chain.from_iterable(self.words.iter(view.plain)), dtype=np.int64).reshape(-1, 2)
         return table[:, 0], table[:, 1], np.searchsorted(view.starts, table[:, 0], side="right") - 1
 
     def worth_trying(self, words: np.ndarray, turns: np.ndarray, speakers: Sequence[int]) -> list[tuple[int, int]]:
@@ -252,37 +264,56 @@ def _alternatives(pattern: str) -> list[str]:
 
 
 MAX_SETS = 4  # of required words that are looked at; more narrow little
-MAX_COMBINED = 64  # words that one run of a pattern may be spelled out to
+MAX_COMBINED = 1500  # words that one run of a pattern may be spelled out to
+MAX_TIMES = 3  # of a bounded repetition that is spelled out
+MAX_CLASS = 64  # characters of a range that is spelled out
+REPEATS = ("MAX_REPEAT", "MIN_REPEAT")
 MAX_LITERALS = 1000  # of one pattern; one automaton holds them all
 
 
 def _required(items: list) -> tuple[Words, ...]:
-    """Sets of words, of each of which one must stand in whatever a sequence matches; the most telling first."""
+    """Sets of words, of each of which one must stand in whatever a sequence matches; the most telling first.
+
+    What stands side by side is spelled out together as far as MAX_COMBINED allows: 您先 is rarer than 您.
+    """
     found: list[Words] = []
     run: Words = ("",)
-
-    def close(candidate: Words | None) -> None:
-        nonlocal run
-        run = ("",)
-        if candidate and all(candidate):
-            found.append(candidate)
-
-    for item in items:
-        operation, argument = item
-        strings = _strings([item])
-        if strings is not None and len(run) * len(strings) <= MAX_COMBINED:
-            run = tuple(dict.fromkeys(one + other for one in run for other in strings))
-            continue
+    for operation, argument in items:
         name = str(operation)
-        repeated = _strings(list(argument[2])) if name in ("MAX_REPEAT", "MIN_REPEAT") and argument[0] >= 1 else None
-        if repeated is not None and len(run) * len(repeated) <= MAX_COMBINED:
-            run = tuple(dict.fromkeys(one + other for one in run for other in repeated))
-        close(run)
-        for candidate in [strings] if strings else _inner(name, argument):
-            close(candidate)
-    close(run)
-    found.sort(key=lambda words: (-min(map(len, words)), len(words)))
-    return tuple(found[:MAX_SETS])
+        strings = _strings([(operation, argument)])
+        if strings is not None and len(run) * len(strings) <= MAX_COMBINED:
+            run = _joined(run, strings)
+            continue
+        found.append(run)
+        if strings is not None:
+            run = strings
+            continue
+        run = ("",)
+        repeated = _strings(list(argument[2])) if name in REPEATS and argument[0] >= 1 else None
+        if repeated is None:
+            found += _inner(name, argument)
+            continue
+        if len(found[-1]) * len(repeated) <= MAX_COMBINED:
+            found[-1] = _joined(found[-1], repeated)  # the first time stands beside what is before it …
+        run = repeated  # … and the last beside what follows
+    found.append(run)
+    telling = [_shortest(words) for words in found if all(words)]
+    telling.sort(key=lambda words: (-min(map(len, words)), len(words)))
+    return tuple(dict.fromkeys(telling))[:MAX_SETS]
+
+
+def _joined(one: Words, other: Words) -> Words:
+    return tuple(dict.fromkeys(a + b for a in one for b in other))
+
+
+def _shortest(words: Words) -> Words:
+    """Without the words that hold another of the set: where they stand, that one stands."""
+    known = set(words)
+
+    def holds_another(word: str) -> bool:
+        return any(word[i:j] in known for i in range(len(word)) for j in range(i + 1, len(word) + 1) if j - i < len(word))
+
+    return tuple(word for word in words if not holds_another(word))
 
 
 def _inner(name: str, argument: Any) -> Sequence[Words]:
@@ -307,15 +338,45 @@ def _strings(items: list) -> Words | None:
         parts: Words | None = None
         if name == "LITERAL":
             parts = (chr(argument),)
-        elif name == "IN" and all(str(kind) == "LITERAL" for kind, _ in argument):
-            parts = tuple(chr(code) for _, code in argument)
+        elif name == "IN":
+            parts = _characters(argument)
         elif name == "SUBPATTERN" and not argument[1] and not argument[2]:
             parts = _strings(list(argument[3]))
         elif name == "BRANCH":
             branches = [_strings(list(branch)) for branch in argument[1]]
             if all(branch is not None for branch in branches):
-                parts = tuple(word for branch in branches for word in branch or ())
+                parts = tuple(dict.fromkeys(word for branch in branches for word in branch or ()))
+        elif name in REPEATS and argument[1] <= MAX_TIMES:
+            parts = _times(_strings(list(argument[2])), argument[0], argument[1])
         if parts is None or len(found) * len(parts) > MAX_COMBINED:
             return None
-        found = tuple(dict.fromkeys(one + other for one in found for other in parts))
+        found = _joined(found, parts)
+    return found
+
+
+def _characters(members: list) -> Words | None:
+    """The characters of a class, where they can be listed."""
+    found = ""
+    for kind, value in members:
+        if str(kind) == "LITERAL":
+            found += chr(value)
+        elif str(kind) == "RANGE" and value[1] - value[0] < MAX_CLASS:
+            found += "".join(map(chr, range(value[0], value[1] + 1)))
+        else:
+            return None
+    return tuple(dict.fromkeys(found))
+
+
+def _times(words: Words | None, low: int, high: int) -> Words | None:
+    """Words said low to high times over."""
+    if words is None:
+        return None
+    found: Words = ()
+    power: Words = ("",)
+    for count in range(high + 1):
+        if count >= low:
+            found = tuple(dict.fromkeys((*found, *power)))
+        if len(power) * len(words) > MAX_COMBINED or len(found) > MAX_COMBINED:
+            return None
+        power = _joined(power, words)
     return found

@@ -12,8 +12,8 @@ from rulepack import Bench
 from scoring_rules.grammar import Grammar
 from scoring_rules.load import load_pack
 from scoring_rules.match import Matcher
-from scoring_rules.patterns import required_literals
 from scoring_rules.model import Tolerance
+from scoring_rules.patterns import required_literals
 from scoring_rules.sounds import folded, readings
 from scoring_rules.text import fold, number_forms, views
 
@@ -105,7 +105,9 @@ def test_numbers_as_read_and_as_written(phrase: str, forms: set[str]) -> None:
     ("pattern", "words"),
     [
         ("没.{0,3}办法", {"办法"}),
-        ("(没门|没戏)吧?", {"没门", "没戏"}),
+        ("(没门|没戏)吧?", {"没门", "没戏", "没门吧", "没戏吧"}),
+        ("(没门|没戏)吧?.{3}", {"没门", "没戏"}),
+        ("[0-9]+(元|块).", {f"{digit}{unit}" for digit in "0123456789" for unit in "元块"}),
         ("[他她]说", {"他说", "她说"}),
         ("办(不了|不成)+", {"办不了", "办不成"}),
         ("(我|这边).*(不能|没法)退", {"不能退", "没法退"}),
