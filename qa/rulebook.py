@@ -19,7 +19,7 @@ log = structlog.get_logger("huiting.rules")
 
 def packs_in_force(settings: Settings) -> Pack:
     """The packs that the settings name, with the site's overlays. Raises PackError with every fault."""
-    return load_pack(settings.rules.languages, settings.rules.overlays)
+    return load_pack(settings.rules.languages, settings.rules.overlays, slots=settings.rules.slots)
 
 
 def encoder_in_force(settings: Settings):
@@ -44,6 +44,6 @@ def encoder_in_force(settings: Settings):
 
 def scoring_in_force(settings: Settings, overlays: tuple[Path, ...] = ()) -> Scoring:
     """Everything that turns a stored transcript into a scorecard."""
-    pack = load_pack(settings.rules.languages, (*settings.rules.overlays, *overlays))
+    pack = load_pack(settings.rules.languages, (*settings.rules.overlays, *overlays), slots=settings.rules.slots)
     encoder = encoder_in_force(settings)
     return Scoring(pack, Evaluator(pack, encoder), encoder.fingerprint if encoder is not None else "")

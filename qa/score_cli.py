@@ -31,7 +31,7 @@ def score(
     from scoring_rules.load import load_pack
 
     chosen = load_settings(settings)
-    rules = load_pack(chosen.rules.languages, (*chosen.rules.overlays, *(pack or ())))
+    rules = load_pack(chosen.rules.languages, (*chosen.rules.overlays, *(pack or ())), slots=chosen.rules.slots)
     evaluator = Evaluator(rules, None if words_only else encoder_in_force(chosen))
     with _lines(source) as lines, _result(out) as result:
         count = 0
