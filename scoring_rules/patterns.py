@@ -17,7 +17,7 @@ import ahocorasick
 import numpy as np
 
 from scoring_rules.match import PATTERN, Found
-from scoring_rules.text import Views
+from scoring_rules.text import JOINT, Views
 
 ROLE_BITS = {"agent": 1, "customer": 2}
 OTHER_BIT, ANY_BITS = 4, 7
@@ -34,6 +34,27 @@ def role_bits(roles: Sequence[str]) -> int:
     return bits
 
 
+def compiled_pattern(pattern: str) -> Any:
+    """RE2's search over bytes: (bytes, from, to) → span, (-1, -1) for none. Raises re2.error.
+
+    It is the binding's own call: the module's `search` makes a generator and a match object around it, which costs
+    three times the search. Groups capture nothing, which keeps RE2 on its automaton.
+    """
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    binding = re2.compile(pattern, options)._regexp
+    anywhere = re2._re2.RE2.Anchor.UNANCHORED
+    match = binding.Match
+
+    def search(text: bytes, start: int, end: int) -> tuple[int, int]:
+        return match(anywhere, text, start, end)[0]
+
+    return search
+
+
 class Patterns:
     """All patterns of one language. Patterns are added first, then `scan` may be called."""
 
@@ -47,10 +68,6 @@ class Patterns:
 
     def add(self, atom: int, pattern: str, roles: Sequence[str]) -> bool:
         """Adds a pattern, asked of these speakers; whether some word must be said for it to match."""
-        import re2
-
-        options = re2.Options()
-        options.log_errors = False
         self._tables = None
         bits = role_bits(roles)
         sure = True
@@ -59,7 +76,7 @@ class Patterns:
                 for word in part.sets[0]:
                     self._owners[self._number(word)].append((atom, bits))
                 continue
-            compiled = re2.compile(part.pattern, options)
+            compiled = compiled_pattern(part.pattern)
             sets = tuple(self._set_number(words) for words in part.sets)
             if sets:
                 self._tries.append((atom, bits, compiled, sets))
@@ -111,16 +128,18 @@ def _matches(view: Views, turn: int, texts: dict[int, bytes], pattern: Any) -> l
     text = texts.get(turn)
     if text is None:
         text = texts[turn] = view.plain[view.starts[turn] : view.ends[turn]].encode("utf-8", "replace")
-    match = pattern.search(text)
+    size = len(text)
+    low, high = pattern(text, 0, size)
     hits: list[Found] = []
-    while match is not None:
-        low, high = match.span()
+    while low >= 0:
         if low < high:
             start = view.starts[turn] + len(text[:low].decode())
             hits.append(Found(start, start + len(text[low:high].decode()), PATTERN))
         else:
             high = low + len(text[low:].decode()[:1].encode())
-        match = pattern.search(text, high) if high < len(text) else None
+        if high >= size:
+            break
+        low, high = pattern(text, high, size)
     return hits
 
 
@@ -267,6 +286,7 @@ MAX_SETS = 4  # of required words that are looked at; more narrow little
 MAX_COMBINED = 1500  # words that one run of a pattern may be spelled out to
 MAX_TIMES = 3  # of a bounded repetition that is spelled out
 MAX_CLASS = 64  # characters of a range that is spelled out
+EDGES = {"AT_BEGINNING": (JOINT[1:],), "AT_BEGINNING_STRING": (JOINT[1:],), "AT_END": (JOINT[:2],), "AT_END_STRING": (JOINT[:2],)}
 REPEATS = ("MAX_REPEAT", "MIN_REPEAT")
 MAX_LITERALS = 1000  # of one pattern; one automaton holds them all
 
@@ -274,13 +294,14 @@ MAX_LITERALS = 1000  # of one pattern; one automaton holds them all
 def _required(items: list) -> tuple[Words, ...]:
     """Sets of words, of each of which one must stand in whatever a sequence matches; the most telling first.
 
-    What stands side by side is spelled out together as far as MAX_COMBINED allows: 您先 is rarer than 您.
+    What stands side by side is spelled out together as far as MAX_COMBINED allows: 您先 is rarer than 您. The edges of
+    a turn count as characters, for the joints of the plain view stand there.
     """
     found: list[Words] = []
     run: Words = ("",)
     for operation, argument in items:
         name = str(operation)
-        strings = _strings([(operation, argument)])
+        strings = _strings([(operation, argument)], edges=True)
         if strings is not None and len(run) * len(strings) <= MAX_COMBINED:
             run = _joined(run, strings)
             continue
@@ -289,7 +310,7 @@ def _required(items: list) -> tuple[Words, ...]:
             run = strings
             continue
         run = ("",)
-        repeated = _strings(list(argument[2])) if name in REPEATS and argument[0] >= 1 else None
+        repeated = _strings(list(argument[2]), edges=True) if name in REPEATS and argument[0] >= 1 else None
         if repeated is None:
             found += _inner(name, argument)
             continue
@@ -330,8 +351,8 @@ def _inner(name: str, argument: Any) -> Sequence[Words]:
     return ()
 
 
-def _strings(items: list) -> Words | None:
-    """All that a sequence can match, where that is a short list of words; else None."""
+def _strings(items: list, *, edges: bool = False) -> Words | None:
+    """All that a sequence can match, where that is a short list of words; else None. With `edges`, turns' edges count."""
     found: Words = ("",)
     for operation, argument in items:
         name = str(operation)
@@ -341,13 +362,15 @@ def _strings(items: list) -> Words | None:
         elif name == "IN":
             parts = _characters(argument)
         elif name == "SUBPATTERN" and not argument[1] and not argument[2]:
-            parts = _strings(list(argument[3]))
+            parts = _strings(list(argument[3]), edges=edges)
         elif name == "BRANCH":
-            branches = [_strings(list(branch)) for branch in argument[1]]
+            branches = [_strings(list(branch), edges=edges) for branch in argument[1]]
             if all(branch is not None for branch in branches):
                 parts = tuple(dict.fromkeys(word for branch in branches for word in branch or ()))
         elif name in REPEATS and argument[1] <= MAX_TIMES:
-            parts = _times(_strings(list(argument[2])), argument[0], argument[1])
+            parts = _times(_strings(list(argument[2]), edges=edges), argument[0], argument[1])
+        elif name == "AT" and edges:
+            parts = EDGES.get(str(argument))
         if parts is None or len(found) * len(parts) > MAX_COMBINED:
             return None
         found = _joined(found, parts)
