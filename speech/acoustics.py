@@ -25,6 +25,7 @@ INTERRUPTION_DEPTH = 1.0  # s into the other's turn
 OVERLAP_NOTED = 0.12  # s: below it overlaps go unheard (Heldner, Interspeech 2011: detection threshold 120 ms)
 RATE_MIN_CHARACTERS = 5
 WORD_GAP = 0.3  # s between two words that still counts as speaking time
+NEARBY_TURNS = 20  # turns before and after a silence among which its neighbours are looked for
 EDGE = 0.4  # s by which a recogniser's word times and a voice activity detector's regions may differ
 
 _BACK_CHANNEL = re.compile(
@@ -165,16 +166,18 @@ def merge(spans: Iterable[Span], gap: float = 0.0) -> tuple[Span, ...]:
 
 def subtract(spans: Iterable[Span], holes: Iterable[Span]) -> tuple[Span, ...]:
     """What of `spans` no hole covers."""
-    holes = merge(holes)
+    gaps = merge(holes)
     rest: list[Span] = []
+    first = 0
     for span in merge(spans):
-        start = span.start
-        for hole in holes:
-            if hole.end <= start or hole.start >= span.end:
-                continue
-            if hole.start > start:
-                rest.append(Span(start, hole.start))
-            start = max(start, hole.end)
+        while first < len(gaps) and gaps[first].end <= span.start:
+            first += 1
+        start, index = span.start, first
+        while index < len(gaps) and gaps[index].start < span.end:
+            if gaps[index].start > start:
+                rest.append(Span(start, gaps[index].start))
+            start = max(start, gaps[index].end)
+            index += 1
         if start < span.end:
             rest.append(Span(start, span.end))
     return tuple(rest)
@@ -194,6 +197,13 @@ def intersect(left: Iterable[Span], right: Iterable[Span]) -> tuple[Span, ...]:
         else:
             j += 1
     return tuple(shared)
+
+
+def _within(regions: Sequence[Span], span: Span) -> tuple[Span, ...]:
+    """The parts of sorted, disjoint regions that lie in a span."""
+    first = bisect_left(regions, span.start, key=lambda region: region.end)
+    last = bisect_left(regions, span.end, key=lambda region: region.start)
+    return tuple(shared for region in regions[first:last] if (shared := region & span))
 
 
 def _total(spans: Iterable[Span]) -> float:
@@ -306,7 +316,7 @@ class _Heard:
                 following = turns[indices[position + 1]].span
                 assert following is not None
                 high = min(high, max((span.end + following.start) / 2, span.end))
-            mine = intersect(regions, [Span(low, high)])
+            mine = _within(regions, Span(low, high))
             taken.extend(mine)
             if turn.role in (Role.IVR, Role.SYSTEM) or not _counts(turn):
                 continue
@@ -326,14 +336,21 @@ class _Heard:
 
 
 def _silences(turns: Sequence[Turn], quiet: Sequence[Span], music: Sequence[Span]) -> tuple[Silence, ...]:
-    timed = [(index, turn.span) for index, turn in enumerate(turns) if turn.span and _counts(turn)]
+    timed = sorted((turn.span, index) for index, turn in enumerate(turns) if turn.span and _counts(turn))
+    starts = [span.start for span, _ in timed]
     found: list[Silence] = []
     for span, is_music in [(s, False) for s in subtract(quiet, music)] + [(s, True) for s in intersect(quiet, music)]:
         if span.duration < SILENCE_NOTED:
             continue
         middle = (span.start + span.end) / 2
-        earlier = [(min(t.end, span.start), t.start, i) for i, t in timed if t.start < middle]
-        later = [(max(t.start, span.end), t.end, i) for i, t in timed if t.end > middle]
+        split = bisect_left(starts, middle)
+        # Turns of both sides interleave and overlap: a few back, the one that spoke last is not the one that began last.
+        earlier = [(min(t.end, span.start), t.start, i) for t, i in timed[max(0, split - NEARBY_TURNS) : split]]
+        later = [
+            (max(t.start, span.end), t.end, i)
+            for t, i in timed[max(0, split - NEARBY_TURNS) : split + NEARBY_TURNS]
+            if t.end > middle
+        ]
         before = max(earlier)[2] if earlier else None
         after = min(later)[2] if later else None
         found.append(Silence(span, before, after, owes(turns, before), is_music))
@@ -343,9 +360,11 @@ def _silences(turns: Sequence[Turn], quiet: Sequence[Span], music: Sequence[Span
 def _overlaps(turns: Sequence[Turn], heard: _Heard) -> tuple[Overlap, ...]:
     found: list[Overlap] = []
     order = sorted(heard.by_turn, key=heard.onset)
-    for position, index in enumerate(order):
-        for earlier in order[:position]:
-            if heard.end(earlier) <= heard.onset(index) or turns[earlier].speaker == turns[index].speaker:
+    going: list[int] = []  # turns that have begun and not ended
+    for index in order:
+        going = [earlier for earlier in going if heard.end(earlier) > heard.onset(index)]
+        for earlier in going:
+            if turns[earlier].speaker == turns[index].speaker:
                 continue
             shared = intersect(heard.by_turn[earlier], heard.by_turn[index])
             if _total(shared) < OVERLAP_NOTED:
@@ -355,6 +374,7 @@ def _overlaps(turns: Sequence[Turn], heard: _Heard) -> tuple[Overlap, ...]:
             long = _total(shared) >= INTERRUPTION_LENGTH
             claim = deep and long and not is_back_channel(_said_during(turns[index], span))
             found.append(Overlap(span, turn=index, against=earlier, interruption=claim))
+        going.append(index)
     return tuple(sorted(found, key=lambda overlap: (overlap.span, overlap.turn)))
 
 

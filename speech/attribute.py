@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
@@ -134,23 +135,24 @@ def channel_turns(
     turns.sort(key=lambda turn: (turn.start, turn.end))
     if loudness is None:
         return tuple(turns)
-    levels = {turn: loudness(turn.speaker, turn.span) for turn in turns if turn.span}
-    usual = {
-        speaker: median(own) if len(own := [v for t, v in levels.items() if t.speaker == speaker]) >= OWN_TURNS else None
-        for speaker in words
-    }
+    levels = [loudness(turn.speaker, turn.span) if turn.span else 0.0 for turn in turns]
+    usual: dict[str, float] = {}
+    for speaker in words:
+        own = [level for turn, level in zip(turns, levels, strict=True) if turn.speaker == speaker]
+        if len(own) >= OWN_TURNS:
+            usual[speaker] = median(own)
     return tuple(
         replace(turn, marks=(*turn.marks, Mark.BLEED))
-        if turn in levels and _is_bleed(turn, levels[turn], usual[turn.speaker], words, loudness)
+        if _is_bleed(turn, level, usual.get(turn.speaker), words, loudness)
         else turn
-        for turn in turns
+        for turn, level in zip(turns, levels, strict=True)
     )
 
 
 def _runs(speaker: str, own: Sequence[Word], words: Mapping[str, Sequence[Word]]) -> list[list[Word]]:
     others = sorted((word.start, word.end) for name, theirs in words.items() if name != speaker for word in theirs)
     runs: list[list[Word]] = []
-    first = 0
+    first = 0  # others' words before it ended before this pause
     for word in (word for word in own if word.text.strip()):
         if not runs:
             runs.append([word])
@@ -160,11 +162,8 @@ def _runs(speaker: str, own: Sequence[Word], words: Mapping[str, Sequence[Word]]
         if not ends and word.start - left.end >= YIELD_PAUSE:
             while first < len(others) and others[first][1] <= left.end:
                 first += 1
-            spoken = sum(
-                max(0.0, min(end, word.start) - max(start, left.end))
-                for start, end in others[first : first + 200]
-                if start < word.start
-            )
+            last = bisect_left(others, (word.start,), lo=first)
+            spoken = sum(max(0.0, min(end, word.start) - max(start, left.end)) for start, end in others[first:last])
             ends = spoken >= YIELD_PAUSE / 2
         if ends:
             runs.append([word])
@@ -191,7 +190,9 @@ def _is_bleed(
     for name, theirs in words.items():
         if name == turn.speaker:
             continue
-        near = [w for w in theirs if w.end > span.start - BLEED_WINDOW and w.start < span.end + BLEED_WINDOW]
+        first = bisect_left(theirs, span.start - BLEED_WINDOW, key=lambda word: word.end)
+        last = bisect_left(theirs, span.end + BLEED_WINDOW, key=lambda word: word.start)
+        near = theirs[first:last]
         there = _bare("".join(word.text for word in near))
         shared = sum(max(0.0, min(w.end, span.end) - max(w.start, span.start)) for w in near)
         if not there or shared < 0.5 * span.duration:

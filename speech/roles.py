@@ -198,11 +198,10 @@ def split_ivr(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     """
     lines = [line for index, turn in enumerate(turns) for line in _lines(index, turn)]
     machine = _machine_lines(turns, lines)
-    result: list[Turn] = []
-    for index, turn in enumerate(turns):
-        mine = [(line.start, flag) for line, flag in zip(lines, machine, strict=True) if line.turn == index]
-        result.extend(_cut_out(turn, mine))
-    return tuple(result)
+    by_turn: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+    for line, flag in zip(lines, machine, strict=True):
+        by_turn[line.turn].append((line.start, flag))
+    return tuple(part for index, turn in enumerate(turns) for part in _cut_out(turn, by_turn[index]))
 
 
 @dataclass(frozen=True, slots=True)
