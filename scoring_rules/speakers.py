@@ -71,7 +71,7 @@ def _ask(condition: Condition, around: Speakers, anchor: Speakers, asked: dict[i
         _ask(test.item, here, anchor, asked)
         return ANY
     if isinstance(test, Meaning | Head):
-        return _ask(test.among, here, anchor, asked)
+        return here if test.among is None else _ask(test.among, here, anchor, asked)
     if isinstance(test, Phrase | Regex):
         asked[id(test)] |= here
     return here if isinstance(test, Phrase | Regex | Entity | Length | Repeat) else _located(test, here, anchor)
