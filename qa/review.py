@@ -318,6 +318,7 @@ class Verdict(StrEnum):
     RIGHT = "right"  # the machine is right
     WRONG = "wrong"
     NOT_APPLICABLE = "not_applicable"
+    MISSED = "missed"  # here is a fault that the machine did not find
     WITHDRAWN = "withdrawn"  # the person's own last verdict no longer stands
 
 
@@ -352,11 +353,12 @@ def judge(store: Store, identity: Identity, given: Judgement) -> int:
             raise Conflict(given.call_id)
         items = {item.rule: item for item in load_scorecard(session, given.call_id).items}
         item = items[given.rule]
-        place = None
+        place = status = None
         if given.finding is not None:
             if not 0 <= given.finding < len(item.findings):
                 raise KeyError(f"{given.rule} has no finding {given.finding}")
-            evidence = item.findings[given.finding].finding.evidence
+            found = item.findings[given.finding].finding
+            evidence, status = found.evidence, found.status.value
             place = evidence[0] if evidence else None
         made_by = session.scalar(
             select(TranscriptRow.fingerprints).where(TranscriptRow.id == card.transcript_id)
@@ -369,6 +371,7 @@ def judge(store: Store, identity: Identity, given: Judgement) -> int:
             rule=given.rule,
             verdict=given.verdict.value,
             outcome=item.outcome.value,
+            finding_status=status,
             turn=place and place.turn,
             start_char=place and place.start_char,
             end_char=place and place.end_char,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -57,23 +58,33 @@ class FailedSignIns(Base):
 
 
 class Verdict(Base):
-    """What a person made of a machine result. Rows are only ever added; the newest of an item counts.
+    """What a person made of a machine result: an event. Rows are only ever added; what stands is derived from them
+    (qa/verdicts.py).
 
-    Anchored to what the person saw: the scorecard with its fingerprint, the item, and the finding's place.
+    Anchored to what the person saw: the scorecard with its fingerprint, the item, and the place. A verdict with a
+    `finding_status` is on that finding; one without is on the item as a whole, or, if it says `missed`, adds the place
+    of a fault that the machine did not find.
     """
 
     __tablename__ = "verdicts"
-    __table_args__ = (Index(None, "call_id", "rule"), Index(None, "rule", "at"))
+    __table_args__ = (
+        Index(None, "call_id", "rule"),
+        Index(None, "rule", "at"),
+        Index("uq_verdicts_event_id", "event_id", unique=True),
+    )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    event_id: Mapped[str] = mapped_column(String(64), default=lambda: uuid4().hex)  # the same event is kept once
     at: Mapped[datetime] = mapped_column(default=now)
+    source: Mapped[str] = mapped_column(String(20), default="app")  # app | import
     who: Mapped[str] = mapped_column(String(MAX_ID))
     role: Mapped[str] = mapped_column(String(20))
     call_id: Mapped[str] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"))
-    scorecard_id: Mapped[int] = mapped_column(ForeignKey("scorecards.id", ondelete="CASCADE"))
+    scorecard_id: Mapped[int | None] = mapped_column(ForeignKey("scorecards.id", ondelete="CASCADE"))
     rule: Mapped[str] = mapped_column(String(100))
-    verdict: Mapped[str] = mapped_column(String(20))  # right | wrong | not_applicable | withdrawn
-    outcome: Mapped[str] = mapped_column(String(20))  # the machine's, as seen
+    verdict: Mapped[str] = mapped_column(String(20))  # right | wrong | not_applicable | missed | withdrawn
+    outcome: Mapped[str] = mapped_column(String(20))  # the machine's of the item, as seen
+    finding_status: Mapped[str | None] = mapped_column(String(20))  # of the finding judged, as seen
     turn: Mapped[int | None]
     start_char: Mapped[int | None]
     end_char: Mapped[int | None]
@@ -81,6 +92,8 @@ class Verdict(Base):
     end: Mapped[float | None]
     note: Mapped[str | None] = mapped_column(Text)
     seen: Mapped[dict[str, Any]]  # fingerprints of the stages behind what was seen
+    sampling_probability: Mapped[float | None]  # with which a random audit drew this item, 0–1; None: not from one
+    sample: Mapped[str | None] = mapped_column(String(100))  # the audit's name
 
 
 class Review(Base):
