@@ -113,6 +113,14 @@ class Call(Base):
             postgresql_where=text("suspected > 0"),
         ),
         Index(None, "end_emotion", "started_at"),
+        *(
+            Index(f"ix_calls_{name}", name, "started_at", sqlite_where=text(there), postgresql_where=text(there))
+            for name, there in (
+                ("assigned_to", "assigned_to IS NOT NULL"),
+                ("held_by", "held_by IS NOT NULL"),
+                ("review", "review IS NOT NULL"),
+            )
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(MAX_ID), primary_key=True)
@@ -143,6 +151,12 @@ class Call(Base):
     end_emotion: Mapped[str | None] = mapped_column(
         String(20)
     )  # negative | neutral | positive: the customer at the end
+
+    # Where the work on the call stands; its events are in work.py.
+    review: Mapped[str | None] = mapped_column(String(20))  # done | changed: the machine judged otherwise since
+    assigned_to: Mapped[str | None] = mapped_column(String(MAX_ID))
+    held_by: Mapped[str | None] = mapped_column(String(MAX_ID))
+    held_until: Mapped[datetime | None]
 
     recording: Mapped[Recording | None] = relationship()
     tags: Mapped[list[Tag]] = relationship(cascade="all, delete-orphan", order_by="Tag.tag")
