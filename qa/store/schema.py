@@ -261,6 +261,7 @@ class TranscriptRow(Base):
     turn_count: Mapped[int]
     mean_probability: Mapped[float | None]  # over all words, 0–1
     created_at: Mapped[datetime] = mapped_column(default=now)
+    made_by: Mapped[str | None] = mapped_column(String(MAX_ID))  # the person who corrected it; None: the machine
 
     turns: Mapped[list[TurnRow]] = relationship(order_by="TurnRow.number", passive_deletes=True)
     measures: Mapped[Measures | None] = relationship(passive_deletes=True)

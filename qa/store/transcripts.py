@@ -31,19 +31,23 @@ from speech.types import (
 LEANINGS = {"angry": "negative", "anxious": "negative", "sad": "negative", "happy": "positive"}
 
 
-def save_transcript(session: Session, call_id: str, transcript: Transcript) -> int:
+def save_transcript(session: Session, call_id: str, transcript: Transcript, made_by: str | None = None) -> int:
     """Store a transcript as the current one of a call; older ones stay. Returns its id.
 
-    Raises ValueError for a text that holds a NUL character (PostgreSQL keeps none).
+    `made_by` is the person who corrected it. What a person put right stays current: a later transcript of the machine
+    is kept beside it. Raises ValueError for a text that holds a NUL character (PostgreSQL keeps none).
     """
     for number, turn in enumerate(transcript.turns):
         if "\0" in turn.text:
             raise ValueError(f"call {call_id}, turn {number}: the text holds a NUL character")
-    _retire_current(session, call_id)
+    current = made_by is not None or not corrected_by_person(session, call_id)
+    if current:
+        _retire_current(session, call_id)
     probabilities = [word.probability for turn in transcript.turns for word in turn.words]
     row = TranscriptRow(
         call_id=call_id,
-        current=True,
+        current=current,
+        made_by=made_by,
         language=transcript.language,
         duration=transcript.duration,
         signs=list(transcript.signs),
@@ -62,16 +66,18 @@ def save_transcript(session: Session, call_id: str, transcript: Transcript) -> i
         ids = session.scalars(
             insert(TurnRow).returning(TurnRow.id, sort_by_parameter_order=True), values
         ).all()
-        index_turns(session, zip(ids, (turn.text for turn in transcript.turns), strict=True))
+        if current:
+            index_turns(session, zip(ids, (turn.text for turn in transcript.turns), strict=True))
     if transcript.acoustics is not None:
         session.add(_measures(row.id, transcript, transcript.acoustics))
-    session.execute(
-        update(Call)
-        .where(Call.id == call_id)
-        .values(
-            duration=transcript.duration, language=transcript.language, end_emotion=_end_emotion(transcript)
+    if current:
+        session.execute(
+            update(Call)
+            .where(Call.id == call_id)
+            .values(
+                duration=transcript.duration, language=transcript.language, end_emotion=_end_emotion(transcript)
+            )
         )
-    )
     session.flush()
     return row.id
 
@@ -105,6 +111,13 @@ def load_transcript(session: Session, call_id: str, transcript_id: int | None = 
 def current_transcript_id(session: Session, call_id: str) -> int | None:
     return session.scalar(
         select(TranscriptRow.id).where(TranscriptRow.call_id == call_id, TranscriptRow.current)
+    )
+
+
+def corrected_by_person(session: Session, call_id: str) -> str | None:
+    """Who made the call's current transcript; None where the machine did."""
+    return session.scalar(
+        select(TranscriptRow.made_by).where(TranscriptRow.call_id == call_id, TranscriptRow.current)
     )
 
 
