@@ -36,7 +36,7 @@ from qa.states import STOPPING, Outcome, Reason, judge
 from qa.store.engine import Store
 from qa.store.queries import remember
 from qa.store.schema import Call, LedgerRow, Night, Recording, now
-from qa.store.transcripts import load_transcript, save_transcript
+from qa.store.transcripts import corrected_by_person, load_transcript, save_transcript
 from speech.batch import Failed, Job, Refused
 from speech.types import Transcript
 
@@ -169,7 +169,7 @@ class NightRun:
                 heard = load_transcript(session, call_id)
                 fingerprints = {**heard.fingerprints, "emotion": self.stage_fingerprints["emotion"]}
                 felt = replace(heard, turns=feel(heard.turns, None), fingerprints=fingerprints)
-                save_transcript(session, call_id, felt)
+                save_transcript(session, call_id, felt, corrected_by_person(session, call_id))
                 self._remember(session)
                 ledger.finish(session, call_id, Stage.EMOTION, fingerprints["emotion"], night_id)
             self._score(night_id, call_id)
