@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, and_, func, select
@@ -25,6 +24,7 @@ from qa.store.schema import AuditEvent, Call, Measures, Recording, ScorecardRow,
 from qa.store.scorecards import load_scorecard
 from qa.store.search import Match, search
 from qa.store.transcripts import load_transcript
+from qa.verdicts import Verdict
 from speech.types import Transcript
 
 PAGE_SIZE = 25
@@ -312,14 +312,6 @@ def _touches(match: Match, found) -> bool:
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------
-
-
-class Verdict(StrEnum):
-    RIGHT = "right"  # the machine is right
-    WRONG = "wrong"
-    NOT_APPLICABLE = "not_applicable"
-    MISSED = "missed"  # here is a fault that the machine did not find
-    WITHDRAWN = "withdrawn"  # the person's own last verdict no longer stands
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,10 +62,10 @@ def read_transcript(line: str, name: str = "", number: int = 1) -> Transcript:
         data = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise TranscriptError(name, number, "", text("transcript.not_json", reason=error)) from error
-    return _Reader(name, number).transcript(data)
+    return Reader(name, number).transcript(data)
 
 
-class _Reader:
+class Reader:
     """Reads fields with their path, so that every message can name it."""
 
     def __init__(self, name: str, line: int) -> None:
