@@ -158,6 +158,13 @@ class Call(Base):
     held_by: Mapped[str | None] = mapped_column(String(MAX_ID))
     held_until: Mapped[datetime | None]
 
+    # What the board counts; written by figures.py with every scorecard.
+    errors: Mapped[int | None]  # non-fatal items failed
+    opportunities: Mapped[int | None]  # non-fatal items passed or failed
+    fatal_classes: Mapped[int | None]  # bits: 1 customer-, 2 business-, 4 compliance-critical
+    layout_id: Mapped[int | None]  # of item_layouts
+    outcomes: Mapped[str | None] = mapped_column(Text)  # one letter an item: P F - ?
+
     recording: Mapped[Recording | None] = relationship()
     tags: Mapped[list[Tag]] = relationship(cascade="all, delete-orphan", order_by="Tag.tag")
 
@@ -356,6 +363,17 @@ class ItemRow(Base):
     reason: Mapped[str | None] = mapped_column(String(50))
     points: Mapped[float]  # deducted
     detail: Mapped[dict[str, Any] | None]  # the rest of the item
+
+
+class ItemLayout(Base):
+    """Which items `calls.outcomes` tells of, in order: rule and class of each."""
+
+    __tablename__ = "item_layouts"
+    __table_args__ = (UniqueConstraint("fingerprint"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(SHA256_HEX))
+    items: Mapped[list[Any]] = mapped_column(Json)
 
 
 class FindingRow(Base):

@@ -14,7 +14,9 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from qa.scorecard import CardFinding, DimensionScore, Item, Scorecard
+from qa.store.figures import Counted, columns_of
 from qa.store.queries import remember
+from qa.store.reviews import settle_review
 from qa.store.schema import Call, FindingRow, Fingerprint, ItemRow, ScorecardRow
 from scoring_rules.evaluate import Evidence, Finding
 from scoring_rules.model import FindingStatus, Outcome
@@ -63,9 +65,15 @@ def save_scorecard(session: Session, call_id: str, card: Scorecard, transcript_i
     findings = [_finding_values(row.id, item.rule, found) for item in card.items for found in item.findings]
     if findings:
         session.execute(insert(FindingRow), findings)
+    counted = [Counted(item.rule, item.rule_class, item.outcome.value, item.draft) for item in card.items]
     session.execute(
-        update(Call).where(Call.id == call_id).values(score=card.score, fatal=card.fatal, suspected=suspected)
+        update(Call)
+        .where(Call.id == call_id)
+        .values(
+            score=card.score, fatal=card.fatal, suspected=suspected, **columns_of(session.connection(), counted)
+        )
     )
+    settle_review(session, call_id)
     return row.id
 
 
