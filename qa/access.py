@@ -35,6 +35,7 @@ class Right(StrEnum):
     VERDICT = "verdict"  # judge a machine result, claim a call, close a review
     ACKNOWLEDGE = "acknowledge"  # say that one has read one's scorecard
     ASSIGN = "assign"  # give calls to inspectors
+    COACH = "coach"  # clips, packs, and who gets them
     EXPORT = "export"
     PUBLISH = "publish"  # rules
     OPERATE = "operate"  # nights, their files, settings in force
@@ -59,13 +60,13 @@ _N, _O, _T, _A = Reach.NONE, Reach.OWN, Reach.TEAMS, Reach.ALL
 
 # fmt: off
 MATRIX: Mapping[Role, Mapping[Right, Reach]] = {
-    #                          see masked original unmask verdict acknowledge assign export publish operate administer
-    Role.AGENT:     _reaches(_O, _O,    _N,      _N,    _N,     _O,         _N,    _N,    _N,     _N,     _N),
-    Role.INSPECTOR: _reaches(_A, _A,    _A,      _A,    _A,     _N,         _N,    _N,    _N,     _N,     _N),
-    Role.LEAD:      _reaches(_T, _T,    _T,      _T,    _T,     _N,         _T,    _T,    _A,     _N,     _N),
-    Role.TRAINER:   _reaches(_A, _A,    _N,      _N,    _N,     _N,         _N,    _N,    _N,     _N,     _N),
-    Role.OPERATOR:  _reaches(_N, _N,    _N,      _N,    _N,     _N,         _N,    _N,    _N,     _A,     _N),
-    Role.ADMIN:     _reaches(_A, _A,    _N,      _N,    _N,     _N,         _A,    _A,    _A,     _A,     _A),
+    #                          see masked original unmask verdict acknowledge assign coach export publish operate administer
+    Role.AGENT:     _reaches(_O, _O,    _N,      _N,    _N,     _O,         _N,    _N,    _N,    _N,     _N,     _N),
+    Role.INSPECTOR: _reaches(_A, _A,    _A,      _A,    _A,     _N,         _N,    _N,    _N,    _N,     _N,     _N),
+    Role.LEAD:      _reaches(_T, _T,    _T,      _T,    _T,     _N,         _T,    _T,    _T,    _A,     _N,     _N),
+    Role.TRAINER:   _reaches(_A, _A,    _N,      _N,    _N,     _N,         _N,    _A,    _N,    _N,     _N,     _N),
+    Role.OPERATOR:  _reaches(_N, _N,    _N,      _N,    _N,     _N,         _N,    _N,    _N,    _N,     _A,     _N),
+    Role.ADMIN:     _reaches(_A, _A,    _N,      _N,    _N,     _N,         _A,    _N,    _A,    _A,     _A,     _A),
 }
 # fmt: on
 
