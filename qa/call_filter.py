@@ -9,15 +9,20 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, exists, or_, select
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, exists, func, or_, select
 
 from qa.states import Outcome as FileOutcome
-from qa.store.accounts import Review
-from qa.store.schema import Call, ItemRow, NightFile, ScorecardRow, Tag
+from qa.store.reviews import CHANGED, DONE
+from qa.store.schema import Call, ItemRow, Measures, NightFile, ScorecardRow, Tag, TranscriptRow
+
+LONG_SILENCE = 15.0  # seconds: domain, serious when unexplained
+NOBODY = "-"  # in `assigned`: calls that are nobody's
 
 
 class View(StrEnum):
+    MINE = "mine"  # assigned to the person or in their hands, and not yet reviewed
     WAITING = "waiting"  # below the passing score, fatal, suspected or angry at the end, and not yet reviewed
+    CHANGED = "changed"  # reviewed, and judged otherwise by the machine since
     REVIEWED = "reviewed"
     ALL = "all"
 
@@ -50,9 +55,12 @@ class CallFilter:
     rule: str = ""  # failed on the current scorecard
     words: str = ""  # spoken in the call
     below: float | None = None  # score
+    above: float | None = None  # score, itself included
     fatal: bool = False
     suspected: bool = False
     angry: bool = False  # the customer at the end
+    silent: bool = False  # a silence of LONG_SILENCE or more
+    assigned: str = ""  # a login, or NOBODY
     since: date | None = None
     until: date | None = None
     night: int | None = None  # scored in that night
@@ -86,9 +94,11 @@ class CallFilter:
     def at_page(self, page: int) -> CallFilter:
         return replace(self, page=page)
 
-    def condition(self, passing: float, zone: ZoneInfo, holding: Sequence[str] | None) -> ColumnElement[bool]:
+    def condition(
+        self, passing: float, zone: ZoneInfo, holding: Sequence[str] | None, login: str, at: datetime
+    ) -> ColumnElement[bool]:
         """The condition on `calls`. `passing` is the score below which a call fails; `holding` the calls that hold
-        `words`, as the search found them.
+        `words`, as the search found them; `login` whose list it is, `at` when.
         """
         wanted: list[ColumnElement[bool]] = []
         for column in (Call.agent, Call.team, Call.queue, Call.kind):
@@ -105,12 +115,18 @@ class CallFilter:
             wanted.append(Call.id.in_(holding))
         if self.below is not None:
             wanted.append(Call.score < self.below)
+        if self.above is not None:
+            wanted.append(Call.score >= self.above)
         if self.fatal:
             wanted.append(Call.fatal.is_(True))
         if self.suspected:
             wanted.append(Call.suspected > 0)
         if self.angry:
             wanted.append(Call.end_emotion == "negative")
+        if self.silent:
+            wanted.append(long_silence())
+        if self.assigned:
+            wanted.append(Call.assigned_to.is_(None) if self.assigned == NOBODY else Call.assigned_to == self.assigned)
         if self.since:
             wanted.append(Call.started_at >= _midnight(self.since, zone))
         if self.until:
@@ -120,10 +136,17 @@ class CallFilter:
                 NightFile.night_id == self.night, NightFile.outcome == FileOutcome.SCORED.value
             )
             wanted.append(Call.id.in_(scored))
-        if self.view is View.WAITING:
-            wanted += [risky(passing), ~reviewed()]
-        elif self.view is View.REVIEWED:
-            wanted.append(reviewed())
+        match self.view:
+            case View.MINE:
+                wanted.append(and_(or_(Call.assigned_to == login, held_by(login, at)), ~reviewed()))
+            case View.WAITING:
+                wanted.append(waits(passing))
+            case View.CHANGED:
+                wanted.append(Call.review == CHANGED)
+            case View.REVIEWED:
+                wanted.append(reviewed())
+            case View.ALL:
+                pass
         return and_(Call.score.is_not(None), *wanted)
 
     def order(self) -> tuple[ColumnExpressionArgument[Any], ...]:
@@ -142,12 +165,36 @@ def risky(passing: float) -> ColumnElement[bool]:
 
 
 def reviewed() -> ColumnElement[bool]:
-    """Somebody finished with the scorecard that is in force; a call judged anew is open again."""
+    """Somebody finished with the call, and the machine has not judged it otherwise since."""
+    return func.coalesce(Call.review, "") == DONE
+
+
+def waits(passing: float) -> ColumnElement[bool]:
+    """A person should look: at risk and not yet reviewed, or judged otherwise since it was."""
+    return or_(and_(risky(passing), Call.review.is_(None)), Call.review == CHANGED)
+
+
+def long_silence() -> ColumnElement[bool]:
     return (
         exists()
-        .where(Review.call_id == Call.id, Review.scorecard_id == ScorecardRow.id, ScorecardRow.current)
+        .where(
+            TranscriptRow.call_id == Call.id,
+            TranscriptRow.current,
+            Measures.transcript_id == TranscriptRow.id,
+            Measures.longest_silence >= LONG_SILENCE,
+        )
         .correlate(Call)
     )
+
+
+def held_by(login: str, at: datetime) -> ColumnElement[bool]:
+    """The person has the call in hand."""
+    return and_(Call.held_by == login, Call.held_until > at)
+
+
+def free_for(login: str, at: datetime) -> ColumnElement[bool]:
+    """Nobody else has the call in hand."""
+    return or_(Call.held_until.is_(None), Call.held_until <= at, Call.held_by == login)
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -178,9 +225,11 @@ _READ = {
     "view": View,
     "sort": Sort,
     "below": _score,
+    "above": _score,
     "fatal": _flag,
     "suspected": _flag,
     "angry": _flag,
+    "silent": _flag,
     "since": date.fromisoformat,
     "until": date.fromisoformat,
     "night": _number,

@@ -11,7 +11,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 
 from qa import accounts
 from qa.access import Identity
-from qa.review import Site
+from qa.call_lists import Site
 from qa.rulebook import packs_in_force
 from qa.settings import Settings
 from qa.store.engine import Store, open_store

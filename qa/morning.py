@@ -10,7 +10,7 @@ from sqlalchemy import and_, func, select, true
 from sqlalchemy.orm import Session
 
 from qa.access import AccessDenied, Identity, Reach, Right, may, reach, within_reach
-from qa.call_filter import reviewed, risky
+from qa.call_filter import waits
 from qa.redact import mask, mask_identifier
 from qa.states import Outcome
 from qa.store.engine import Store
@@ -99,7 +99,7 @@ def _account(session: Session, identity: Identity, passing: float, night: Night)
         angry=counted(Call.end_emotion == "negative"),
         below=counted(Call.score < passing),
         suspected=counted(Call.suspected > 0),
-        waiting=counted(and_(risky(passing), ~reviewed())),
+        waiting=counted(waits(passing)),
         partial=not whole,
     )
 

@@ -14,6 +14,8 @@ from sqlalchemy import select
 
 from qa.access import AccessDenied, Identity, Role
 from qa.call_filter import CallFilter, FilterError, Sort, View
+from qa.call_lists import list_calls, neighbours
+from qa.line_search import LineFilter, search_lines
 from qa.morning import night_account, night_files
 from qa.review import (
     Conflict,
@@ -21,10 +23,7 @@ from qa.review import (
     Verdict,
     finish,
     judge,
-    list_calls,
-    neighbours,
     open_call,
-    search_lines,
 )
 from qa.states import Outcome
 from qa.store.schema import AuditEvent, Call
@@ -187,18 +186,20 @@ def test_what_is_not_yours_and_what_is_not_there_look_the_same(site: AppSite):
 
 
 def test_search_finds_lines_within_reach_with_their_places(site: AppSite):
-    [line] = search_lines(site.store, LEAD, "退款", ALL, site.desk.site)
+    [line] = search_lines(site.store, LEAD, LineFilter("退款"), ALL, site.desk.site)
     assert (line.match.call_id, line.match.turn) == ("refund", 1)
     assert [line.match.text[start:end] for start, end in line.match.spans] == ["退款"]
-    assert search_lines(site.store, AGENT, "营业", ALL, site.desk.site) == []
-    assert len(search_lines(site.store, TRAINER, "营业", ALL, site.desk.site)) == 2
+    assert search_lines(site.store, AGENT, LineFilter("营业"), ALL, site.desk.site) == []
+    assert len(search_lines(site.store, TRAINER, LineFilter("营业"), ALL, site.desk.site)) == 2
 
 
 def test_masked_numbers_are_not_found_by_who_may_not_unmask(site: AppSite):
-    [line] = search_lines(site.store, INSPECTOR, "一三八零零", ALL, site.desk.site)
+    [line] = search_lines(site.store, INSPECTOR, LineFilter("一三八零零"), ALL, site.desk.site)
     assert "*" * 11 in line.match.text
-    for words in ("一三八零零", "零零", "一三"):
-        assert search_lines(site.store, TRAINER, words, ALL, site.desk.site) == []
+    for words in ("零零", "一三"):
+        assert search_lines(site.store, TRAINER, LineFilter(words), ALL, site.desk.site) == []
+    with pytest.raises(FilterError):
+        search_lines(site.store, TRAINER, LineFilter("一三八零零"), ALL, site.desk.site)
     for words in ("一三八零零一三八零零零", "13800138000", "１３８００", "1 3 8 0 0"):
         with pytest.raises(FilterError):
             ids(site, TRAINER, CallFilter(view=View.ALL, words=words))
@@ -241,21 +242,32 @@ def test_a_verdict_is_anchored_to_what_the_person_saw(own_site: AppSite):
     assert set(row.seen) >= {"score"}
 
 
-def test_a_call_judged_anew_meanwhile_is_a_conflict_and_opens_again(own_site: AppSite):
+def test_a_call_judged_otherwise_meanwhile_is_a_conflict_and_comes_back(own_site: AppSite):
     old = given_on(own_site, Verdict.WRONG)
     judge(own_site.store, INSPECTOR, old)
     finish(own_site.store, INSPECTOR, "refund", old.scorecard_id)
     assert "refund" not in ids(own_site, INSPECTOR, CallFilter())
     assert ids(own_site, INSPECTOR, CallFilter(view=View.REVIEWED)) == ["refund"]
     with own_site.store.write() as session:
-        judge_anew(session, session.get_one(Call, "refund"))
+        judge_anew(session, session.get_one(Call, "refund"), without="neg.cannot")
     assert "refund" in ids(own_site, INSPECTOR, CallFilter())
+    assert ids(own_site, INSPECTOR, CallFilter(view=View.CHANGED)) == ["refund"]
+    assert ids(own_site, INSPECTOR, CallFilter(view=View.REVIEWED)) == []
     with pytest.raises(Conflict):
         judge(own_site.store, INSPECTOR, old)
     with pytest.raises(Conflict):
         finish(own_site.store, INSPECTOR, "refund", old.scorecard_id)
     [kept] = open_call(own_site.store, INSPECTOR, "refund").verdicts
     assert not kept.same_card
+
+
+def test_a_review_stands_when_the_machine_says_the_same_again(own_site: AppSite):
+    old = given_on(own_site, Verdict.WRONG)
+    finish(own_site.store, INSPECTOR, "refund", old.scorecard_id)
+    for without, view in (("", View.REVIEWED), ("neg.cannot", View.CHANGED), ("", View.REVIEWED)):
+        with own_site.store.write() as session:
+            judge_anew(session, session.get_one(Call, "refund"), without=without)
+        assert ids(own_site, INSPECTOR, CallFilter(view=view)) == ["refund"]
 
 
 @pytest.mark.parametrize("person", [AGENT, TRAINER, ADMIN, OPERATOR])

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 from streamlit.components.v2 import component
 
-from qa.call_filter import CallFilter, FilterError
+from qa.call_filter import LONG_SILENCE, CallFilter, FilterError
+from qa.call_lists import CallRow
 from qa.messages import text
-from qa.review import LONG_SILENCE, CallRow
 
 ICON = str(Path(__file__).with_name("icon.svg"))
 _FOLDER = resources.files("qa").joinpath("pages")

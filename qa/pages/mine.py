@@ -8,9 +8,9 @@ import streamlit as st
 
 from qa.access import Identity
 from qa.call_filter import FilterError, Sort, View
+from qa.call_lists import PAGE_SIZE, list_calls
 from qa.messages import text
 from qa.pages import look, visit
-from qa.review import PAGE_SIZE, list_calls
 
 ADDRESS = "mine"
 

@@ -9,9 +9,9 @@ import streamlit as st
 
 from qa.access import Identity, Role
 from qa.call_filter import CallFilter, FilterError, Sort, View
+from qa.call_lists import PAGE_SIZE, WORDS_LIMIT, choices, list_calls
 from qa.messages import text
 from qa.pages import look, visit
-from qa.review import PAGE_SIZE, WORDS_LIMIT, choices, list_calls
 from scoring_rules.messages import pick
 
 ADDRESS = "queue"

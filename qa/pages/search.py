@@ -9,9 +9,10 @@ import streamlit as st
 
 from qa.access import Identity
 from qa.call_filter import CallFilter, FilterError, View
+from qa.call_lists import PAGE_SIZE
+from qa.line_search import Line, LineFilter, search_lines
 from qa.messages import text
 from qa.pages import look, visit
-from qa.review import PAGE_SIZE, Line, search_lines
 
 ADDRESS = "search"
 
@@ -39,7 +40,7 @@ def draw() -> None:
         lines = search_lines(
             here.desk.store,
             here.identity,
-            words,
+            LineFilter(words),
             CallFilter(view=View.ALL),
             here.desk.site,
             int(before) if before.isdecimal() and len(before) < 19 else None,

@@ -8,10 +8,10 @@ import streamlit as st
 
 from qa.access import Identity, Role
 from qa.call_filter import CallFilter, View
+from qa.call_lists import list_calls
 from qa.messages import text
 from qa.morning import NightAccount, night_account
 from qa.pages import look, visit
-from qa.review import look_first
 from qa.states import Outcome
 
 ADDRESS = "today"
@@ -48,7 +48,7 @@ def draw() -> None:
     st.html(_risks(account, site.passing))
     waiting = CallFilter(night=account.id)
     st.subheader(text("app.look_first"))
-    rows = look_first(desk.store, here.identity, waiting, site, FIRST_CALLS)
+    rows = list_calls(desk.store, here.identity, waiting, site, FIRST_CALLS).rows
     if not rows:
         st.success(text("app.nothing_waits"))
         return

@@ -53,6 +53,7 @@ def save_scorecard(session: Session, call_id: str, card: Scorecard, transcript_i
             "lost": card.lost,
             "gained": card.gained,
             "versions": dict(card.versions),
+            "pack": card.pack,
             "dimensions": [[d.id, d.weight, d.raw, d.lost, d.applicable, d.failed] for d in card.dimensions],
         },
     )
@@ -108,6 +109,7 @@ def load_scorecard(session: Session, call_id: str, scorecard_id: int | None = No
         gained=card["gained"],
         fingerprint=row.fingerprint,
         versions=card["versions"],
+        pack=card.get("pack", ""),
     )
 
 

@@ -1,0 +1,238 @@
+"""Lists of calls within a person's reach: a page of one, who comes before and after, what they can be filtered by."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from qa.access import Identity, Right, may, require, within_reach
+from qa.call_filter import CallFilter, FilterError, View, free_for
+from qa.store.engine import Store
+from qa.store.reviews import CHANGED, DONE
+from qa.store.schema import Call, ItemRow, Measures, ScorecardRow, Tag, TranscriptRow, now
+from qa.store.search import search
+
+PAGE_SIZE = 25
+WORDS_LIMIT = 2_000  # turns that a list's word filter looks at, the newest first
+BULK_LIMIT = 500  # calls that one command takes from a list
+# Searching numbers character by character would find out what is masked.
+_NUMBERS = re.compile(r"[0-9零〇一二三四五六七八九幺]{4}")
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """A call in a list, with why it is worth a look."""
+
+    id: str
+    started_at: datetime | None
+    time_zone: str | None
+    agent: str | None
+    team: str | None
+    queue: str | None
+    kind: str | None
+    duration: float | None  # seconds
+    score: float | None
+    fatal: bool
+    suspected: int
+    angry: bool
+    longest_silence: float  # seconds
+    signs: tuple[str, ...]
+    reviewed: bool
+    changed: bool  # the machine judges otherwise than what was reviewed
+    assigned_to: str | None
+    held_by: str | None  # who has it in hand now
+    held_until: datetime | None
+    fatal_rules: tuple[str, ...]  # that failed
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: tuple[CallRow, ...]
+    total: int
+    words_cut: bool = False  # the words occur so often that only the newest were looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What lists need to know of the site: the passing score and the time zone."""
+
+    passing: float
+    zone: ZoneInfo
+
+
+def list_calls(store: Store, identity: Identity, wanted: CallFilter, site: Site, size: int = PAGE_SIZE) -> Page:
+    """A page of the calls within the person's reach. Raises AccessDenied, FilterError."""
+    require(identity, Right.SEE)
+    with store.read() as session:
+        condition, cut = condition_of(session, identity, wanted, site)
+        total = session.scalar(select(func.count()).select_from(Call).where(condition)) or 0
+        rows = rows_of(session, condition, wanted.order(), size, (wanted.page - 1) * size)
+    return Page(tuple(rows), total, cut)
+
+
+def list_ids(
+    store: Store, identity: Identity, wanted: CallFilter, site: Site, limit: int = BULK_LIMIT
+) -> tuple[str, ...]:
+    """The calls of a whole list, in its order, for a command on all of them. Raises AccessDenied, FilterError."""
+    require(identity, Right.SEE)
+    with store.read() as session:
+        condition, _ = condition_of(session, identity, wanted, site)
+        return tuple(session.scalars(select(Call.id).where(condition).order_by(*wanted.order()).limit(limit)))
+
+
+def count_calls(store: Store, identity: Identity, wanted: Sequence[CallFilter], site: Site) -> list[int]:
+    """How many calls each of some lists has. Raises AccessDenied, FilterError."""
+    require(identity, Right.SEE)
+    with store.read() as session:
+        conditions = [condition_of(session, identity, one, site)[0] for one in wanted]
+        return [session.scalar(select(func.count()).select_from(Call).where(one)) or 0 for one in conditions]
+
+
+def neighbours(
+    store: Store, identity: Identity, wanted: CallFilter, site: Site, call_id: str
+) -> tuple[str | None, str | None]:
+    """The calls before and after one in a list; for a call that left the list, None and the first one left.
+
+    In lists of work, calls that somebody else has in hand are passed over. Raises AccessDenied, FilterError.
+    """
+    require(identity, Right.SEE)
+    with store.read() as session:
+        condition, _ = condition_of(session, identity, wanted, site)
+        if wanted.view in (View.MINE, View.WAITING, View.CHANGED):
+            condition = and_(condition, or_(free_for(identity.login, now()), Call.id == call_id))
+        order = wanted.order()
+        placed = (
+            select(
+                Call.id,
+                func.lag(Call.id).over(order_by=order).label("before"),
+                func.lead(Call.id).over(order_by=order).label("after"),
+            )
+            .where(condition)
+            .subquery()
+        )
+        row = session.execute(select(placed.c.before, placed.c.after).where(placed.c.id == call_id)).first()
+        if row is not None:
+            return row.before, row.after
+        return None, session.scalar(select(Call.id).where(condition).order_by(*order).limit(1))
+
+
+def choices(store: Store, identity: Identity) -> Mapping[str, Sequence[str]]:
+    """The agents, teams, queues, kinds and tags that occur within the person's reach. Raises AccessDenied."""
+    require(identity, Right.SEE)
+    columns = (Call.agent, Call.team, Call.queue, Call.kind)
+    with store.read() as session:
+        found: dict[str, Sequence[str]] = {
+            column.key: [
+                value
+                for value in session.scalars(
+                    select(column).where(column.is_not(None), within_reach(identity)).distinct().order_by(column)
+                )
+                if value
+            ]
+            for column in columns
+        }
+        tags = select(Tag.tag).join(Call, Call.id == Tag.call_id).where(within_reach(identity)).distinct()
+        found["tag"] = session.scalars(tags.order_by(Tag.tag)).all()
+    return found
+
+
+def condition_of(
+    session: Session, identity: Identity, wanted: CallFilter, site: Site
+) -> tuple[ColumnElement[bool], bool]:
+    """The condition on `calls` of a person's list, and whether its words were too common to look at all their turns.
+
+    Raises FilterError for a number that the person may not search for.
+    """
+    reach = within_reach(identity)
+    holding, cut = None, False
+    if wanted.words:
+        refuse_numbers(identity, wanted.words)
+        matches = search(session, wanted.words, limit=WORDS_LIMIT, where=[reach])
+        holding, cut = sorted({match.call_id for match in matches}), len(matches) == WORDS_LIMIT
+    return and_(reach, wanted.condition(site.passing, site.zone, holding, identity.login, now())), cut
+
+
+def refuse_numbers(identity: Identity, words: str) -> None:
+    """Raises FilterError where somebody who sees numbers masked looks for one."""
+    plain = "".join(unicodedata.normalize("NFKC", words).split())
+    if _NUMBERS.search(plain) and not may(identity, Right.UNMASK):
+        raise FilterError({"words": words})
+
+
+def rows_of(
+    session: Session,
+    condition: ColumnElement[bool],
+    order: Sequence[ColumnExpressionArgument],
+    limit: int,
+    offset: int,
+) -> list[CallRow]:
+    """The rows of a list; the right is asked for by whoever makes the condition."""
+    query = (
+        select(Call, TranscriptRow.signs, Measures.longest_silence)
+        .outerjoin(TranscriptRow, and_(TranscriptRow.call_id == Call.id, TranscriptRow.current))
+        .outerjoin(Measures, Measures.transcript_id == TranscriptRow.id)
+        .where(condition)
+        .order_by(*order)
+        .limit(limit)
+        .offset(offset)
+    )
+    found = session.execute(query).all()
+    fatal = _fatal_rules(session, [call.id for call, _, _ in found if call.fatal])
+    at = now()
+    rows = []
+    for call, signs, silence in found:
+        held = call.held_until is not None and call.held_until > at
+        rows.append(
+            CallRow(
+                id=call.id,
+                started_at=call.started_at,
+                time_zone=call.time_zone,
+                agent=call.agent,
+                team=call.team,
+                queue=call.queue,
+                kind=call.kind,
+                duration=call.duration,
+                score=call.score,
+                fatal=bool(call.fatal),
+                suspected=call.suspected or 0,
+                angry=call.end_emotion == "negative",
+                longest_silence=silence or 0.0,
+                signs=tuple(signs or ()),
+                reviewed=call.review == DONE,
+                changed=call.review == CHANGED,
+                assigned_to=call.assigned_to,
+                held_by=call.held_by if held else None,
+                held_until=call.held_until if held else None,
+                fatal_rules=tuple(fatal.get(call.id, ())),
+            )
+        )
+    return rows
+
+
+def _fatal_rules(session: Session, call_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Which fatal items each call failed on its scorecard in force."""
+    if not call_ids:
+        return {}
+    rows = session.execute(
+        select(ScorecardRow.call_id, ItemRow.rule, ItemRow.detail)
+        .join(ItemRow, ItemRow.scorecard_id == ScorecardRow.id)
+        .where(
+            ScorecardRow.call_id.in_(call_ids),
+            ScorecardRow.current,
+            ItemRow.fault_class != "non-fatal",
+            ItemRow.outcome == "fail",
+        )
+        .order_by(ItemRow.number)
+    )
+    found: dict[str, list[str]] = {}
+    for call_id, rule, detail in rows:
+        if not (detail or {}).get("draft"):
+            found.setdefault(call_id, []).append(rule)
+    return found

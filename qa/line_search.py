@@ -1,0 +1,193 @@
+"""Search: the turns of all calls, by their words, by what a rule found in them, by who spoke and how it felt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import and_, exists, select
+from sqlalchemy.orm import Session
+
+from qa.access import Identity, Right, may, require
+from qa.call_filter import CallFilter
+from qa.call_lists import PAGE_SIZE, Site, condition_of, refuse_numbers
+from qa.redact import find_in_turns, mask_turns
+from qa.store.engine import Store
+from qa.store.schema import Call, FindingRow, ScorecardRow, TranscriptRow, TurnRow
+from qa.store.search import Match, search
+
+
+class Feeling(StrEnum):
+    ANGRY = "angry"
+    ANXIOUS = "anxious"
+    SAD = "sad"
+    HAPPY = "happy"
+
+
+class Speaker(StrEnum):
+    AGENT = "agent"
+    CUSTOMER = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class LineFilter:
+    """What a turn must have; empty fields do not filter."""
+
+    words: str = ""
+    rule: str = ""  # a rule that found something in the turn
+    emotion: str = ""  # how the turn feels
+    speaker: str = ""
+
+    @classmethod
+    def from_address(cls, query: Mapping[str, str]) -> LineFilter:
+        """Read an address's query; feelings and speakers that there are none of are left out."""
+        words, rule = query.get("q", "").strip(), query.get("rule", "").strip()
+        emotion, speaker = query.get("emotion", ""), query.get("speaker", "")
+        return cls(
+            words, rule, emotion if emotion in list(Feeling) else "", speaker if speaker in list(Speaker) else ""
+        )
+
+    def to_address(self) -> dict[str, str]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["q"] = values.pop("words")
+        return {name: value for name, value in values.items() if value}
+
+    @property
+    def empty(self) -> bool:
+        return not self.to_address()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A turn that was found, masked, with the places of what was looked for."""
+
+    match: Match
+    end: float | None  # seconds
+    emotion: str | None
+    agent: str | None
+    team: str | None
+    started_at: datetime | None
+    score: float | None
+    has_recording: bool
+
+
+def search_lines(
+    store: Store,
+    identity: Identity,
+    lines: LineFilter,
+    wanted: CallFilter,
+    site: Site,
+    before: int | None = None,
+    size: int = PAGE_SIZE,
+) -> list[Line]:
+    """Turns within reach, the newest first, of the calls that a list has; what is masked is not found by those who
+    may not unmask. The page after begins `before` the last `turn_id`. Raises AccessDenied, FilterError.
+    """
+    require(identity, Right.SEE)
+    refuse_numbers(identity, lines.words)
+    with store.read() as session:
+        condition, _ = condition_of(session, identity, wanted, site)
+        conditions = [condition]
+        if lines.emotion:
+            conditions.append(TurnRow.emotion_label == lines.emotion)
+        if lines.speaker:
+            conditions.append(TurnRow.role == lines.speaker)
+        if lines.words:
+            if lines.rule:
+                conditions.append(_found_in_turn(lines.rule))
+            matches = search(session, lines.words, limit=size, before=before, where=conditions)
+        elif lines.rule:
+            matches = _by_rule(session, lines.rule, conditions, before, size)
+        elif lines.emotion or lines.speaker:
+            matches = _newest(session, conditions, before, size)
+        else:
+            return []
+        found = [_line(session, identity, match) for match in matches]
+    return [line for line in found if line is not None]
+
+
+_TURN = (
+    TurnRow.id, TranscriptRow.call_id, TurnRow.number, TurnRow.speaker, TurnRow.role, TurnRow.start, TurnRow.text,
+)  # fmt: skip
+
+
+def _found_in_turn(rule: str):
+    return (
+        exists()
+        .where(
+            FindingRow.scorecard_id == ScorecardRow.id,
+            ScorecardRow.transcript_id == TranscriptRow.id,
+            ScorecardRow.current,
+            FindingRow.rule == rule,
+            FindingRow.turn == TurnRow.number,
+        )
+        .correlate(TranscriptRow, TurnRow)
+    )
+
+
+def _by_rule(session: Session, rule: str, conditions: list, before: int | None, size: int) -> list[Match]:
+    """From the findings of the rule to their turns: few findings, many turns."""
+    query = (
+        select(*_TURN, FindingRow.start_char, FindingRow.end_char)
+        .select_from(FindingRow)
+        .join(ScorecardRow, and_(ScorecardRow.id == FindingRow.scorecard_id, ScorecardRow.current))
+        .join(TranscriptRow, TranscriptRow.id == ScorecardRow.transcript_id)
+        .join(TurnRow, and_(TurnRow.transcript_id == TranscriptRow.id, TurnRow.number == FindingRow.turn))
+        .join(Call, Call.id == TranscriptRow.call_id)
+        .where(FindingRow.rule == rule, TranscriptRow.current, *conditions)
+        .order_by(TurnRow.id.desc())
+        .limit(size)
+    )
+    if before is not None:
+        query = query.where(TurnRow.id < before)
+    found: dict[int, Match] = {}
+    for *turn, start, end in session.execute(query):
+        span = ((start, end),) if start is not None and end is not None else ()
+        known = found.get(turn[0])
+        found[turn[0]] = Match(*turn, spans=(*(known.spans if known else ()), *span))
+    return list(found.values())
+
+
+def _newest(session: Session, conditions: list, before: int | None, size: int) -> list[Match]:
+    query = (
+        select(*_TURN)
+        .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
+        .join(Call, Call.id == TranscriptRow.call_id)
+        .where(TranscriptRow.current, *conditions)
+        .order_by(TurnRow.id.desc())
+        .limit(size)
+    )
+    if before is not None:
+        query = query.where(TurnRow.id < before)
+    return [Match(*turn, spans=()) for turn in session.execute(query)]
+
+
+def _line(session: Session, identity: Identity, match: Match) -> Line | None:
+    """The turn, masked; None where the words were found in what is masked for this person."""
+    turns = session.execute(
+        select(TurnRow.text, TurnRow.end, TurnRow.emotion_label)
+        .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
+        .where(TranscriptRow.call_id == match.call_id, TranscriptRow.current)
+        .order_by(TurnRow.number)
+    ).all()
+    texts = [turn.text for turn in turns]
+    if not may(identity, Right.UNMASK) and _touches(match, find_in_turns(texts)[match.turn]):
+        return None
+    call = session.get_one(Call, match.call_id)
+    turn = turns[match.turn]
+    return Line(
+        match=match._replace(text=mask_turns(texts)[match.turn]),
+        end=turn.end,
+        emotion=turn.emotion_label,
+        agent=call.agent,
+        team=call.team,
+        started_at=call.started_at,
+        score=call.score,
+        has_recording=call.recording_id is not None,
+    )
+
+
+def _touches(match: Match, found) -> bool:
+    return any(start < item.end and item.start < end for start, end in match.spans for item in found)
