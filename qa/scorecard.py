@@ -70,6 +70,7 @@ class Scorecard:
     gained: float
     fingerprint: str
     versions: Mapping[str, str]
+    pack: str = ""  # fingerprint of the rules that made it
 
     def explain(self, locale: str = "zh") -> list[str]:
         """Why this score, line by line."""
@@ -125,9 +126,23 @@ def _has(item: Item, status: FindingStatus) -> bool:
 
 def build(pack: Pack, results: Sequence[RuleResult], conversation: Conversation) -> Scorecard:
     """The scorecard of a call from its rule results."""
-    language = conversation.language.lower().replace("_", "-").split("-")[0]
-    rules = {rule.id: rule for rule in pack.rules if rule.language == language}
+    rules = rules_for(pack, conversation.language)
     items = [_item(rules[result.rule], result) for result in results]
+    return total(pack, rules, conversation.id, items, _fingerprint(pack, conversation))
+
+
+def rules_for(pack: Pack, language: str) -> dict[str, Rule]:
+    """The rules of a pack that judge calls in a language, by their ids."""
+    code = language.lower().replace("_", "-").split("-")[0]
+    return {rule.id: rule for rule in pack.rules if rule.language == code}
+
+
+def total(pack: Pack, rules: Mapping[str, Rule], call: str, items: Sequence[Item], fingerprint: str) -> Scorecard:
+    """The scorecard that outcomes and findings make: one event costs once, dimensions and awards are capped.
+
+    What the items cost before is not looked at. Every item's rule is in `rules`.
+    """
+    items = [replace(item, cost=0.0, gain=0.0, findings=tuple(map(_uncovered, item.findings))) for item in items]
     _cover(items, rules)
     items = [_priced(item, rules[item.rule]) for item in items]
     scoring = pack.scoring
@@ -141,7 +156,7 @@ def build(pack: Pack, results: Sequence[RuleResult], conversation: Conversation)
     fatal = any(item.fatal and item.outcome is Outcome.FAIL and not item.draft for item in items)
     band = next((band.name for band in scoring.bands if score is not None and score >= band.at_least), {})
     return Scorecard(
-        call=conversation.id,
+        call=call,
         score=score,
         fatal=fatal,
         passed=None if score is None else score >= scoring.passing and not fatal,
@@ -151,9 +166,14 @@ def build(pack: Pack, results: Sequence[RuleResult], conversation: Conversation)
         start=scoring.start,
         lost=lost,
         gained=gained,
-        fingerprint=_fingerprint(pack, conversation),
+        fingerprint=fingerprint,
         versions=dict(pack.versions),
+        pack=pack.fingerprint,
     )
+
+
+def _uncovered(found: CardFinding) -> CardFinding:
+    return replace(found, covered_by="") if found.covered_by else found
 
 
 def _item(rule: Rule, result: RuleResult) -> Item:
