@@ -19,6 +19,7 @@
 # name. Quotes are masked.
 
 # %%
+# %matplotlib inline
 import matplotlib.pyplot as plt
 import pandas as pd
 from sqlalchemy import select
@@ -109,7 +110,8 @@ findings = table(
 )  # fmt: skip
 if not findings.empty:
     findings["said"] = [mask(text) if isinstance(text, str) else "" for text in findings.text]
-    display(findings[["call_id", "rule", "status", "how", "said"]].head(20))  # noqa: F821  # pyright: ignore
+    findings = findings[["call_id", "rule", "status", "how", "said"]].head(20)
+findings
 
 # %% [markdown]
 # ## 声音 · Speech measures

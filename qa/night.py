@@ -184,10 +184,10 @@ class NightRun:
             ]
         suspect_ids = {job.id for job in suspects}
         executor = self.make_executor(lambda crash: self._crashed(night_id, crash))
-        results = executor.run(self._feed(night_id, [j for j in jobs if j.id not in suspect_ids]), suspects)
+        fresh = self._feed(night_id, [job for job in jobs if job.id not in suspect_ids])
+        results = executor.run(fresh, suspects, lambda: self._check_stop(hard=True))
         try:
             for result in results:
-                self._check_stop(hard=True)
                 match result:
                     case Transcript():
                         self._heard(night_id, result)

@@ -20,7 +20,7 @@ STARTED = "started-"
 
 
 def worker(pipe, options, device) -> None:
-    """A worker without models: it answers every call, and dies or hangs on those whose name says so."""
+    """A worker without models: it answers every call, and dies, hangs or waits for a colleague on those whose name says so."""
     (options.models_folder / f"{STARTED}{os.getpid()}").touch()
     pipe.send(("ready", {"recognise": "none"}))
     held = []
@@ -39,11 +39,23 @@ def worker(pipe, options, device) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if job.id.startswith("hangs"):
             time.sleep(60)
+        while job.id.startswith("meets") and len(list(options.models_folder.glob(f"{STARTED}*"))) < 2:
+            time.sleep(0.05)  # until another worker is there
         pipe.send(("result", Refused(job.id, (Sign.EMPTY,), "heard")))
 
 
 def without_models(pipe, options, device) -> None:
     pipe.send(("models", "no weights here"))
+
+
+def dies_loading(pipe, options, device) -> None:
+    (options.models_folder / f"{STARTED}{os.getpid()}").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def slow_to_load(pipe, options, device) -> None:
+    time.sleep(2.5)
+    worker(pipe, options, device)
 
 
 def jobs(*names: str) -> list[Job]:
@@ -95,9 +107,36 @@ def test_a_hanging_worker_is_replaced(tmp_path):
         blamed.append((crash.id, crash.alone))
         return not crash.alone
 
-    results = list(executor(tmp_path, silent_seconds=2.0, on_crash=on_crash).run(jobs("hangs", "b")))
+    results = list(executor(tmp_path, silent_seconds=4.0, on_crash=on_crash).run(jobs("hangs", "b")))
     assert [result.id for result in results] == ["b"]
     assert ("hangs", True) in blamed
+
+
+def test_loading_is_no_hanging(tmp_path):
+    blamed = []
+    slow = executor(tmp_path, worker=slow_to_load, silent_seconds=1.0, on_crash=blamed.append)
+    assert [result.id for result in slow.run(jobs("a"))] == ["a"]
+    assert blamed == []
+    assert started(tmp_path) == 1
+
+
+def test_workers_that_die_while_loading_end_the_run_and_blame_no_call(tmp_path):
+    blamed = []
+    with pytest.raises(ModelError, match="3 times while loading"):
+        list(executor(tmp_path, worker=dies_loading, on_crash=blamed.append).run(jobs("a", "b")))
+    assert blamed == []
+    assert started(tmp_path) == 3
+
+
+def test_who_looks_round_can_end_a_run_that_brings_nothing(tmp_path):
+    def look_round() -> None:
+        if time.monotonic() > began + 1.0:
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(executor(tmp_path).run(jobs("hangs"), look_round=look_round))
+    assert time.monotonic() - began < 30
 
 
 def test_workers_are_recycled(tmp_path):
@@ -109,7 +148,7 @@ def test_workers_are_recycled(tmp_path):
 
 def test_two_devices_share_the_work(tmp_path):
     both = LocalExecutor(SpeechOptions(models_folder=tmp_path), [DEVICE, DEVICE], worker=worker, in_flight=1)
-    assert len(list(both.run(jobs(*[f"c{i}" for i in range(40)])))) == 40
+    assert len(list(both.run(jobs(*[f"meets{i}" for i in range(40)])))) == 40
     assert started(tmp_path) == 2
 
 

@@ -16,6 +16,7 @@ def test_notebook_runs(path, real_night, monkeypatch):
     from nbclient import NotebookClient
 
     monkeypatch.setenv("HUITING_SETTINGS", str(real_night.settings_file))
+    monkeypatch.setenv("MPLBACKEND", "Agg")  # as Streamlit leaves it for the kernels of its process
     notebook = jupytext.read(path)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOKS.parent)}}).execute()
     pictures = [out for cell in notebook.cells for out in cell.get("outputs", ()) if "image/png" in out.get("data", {})]

@@ -2,7 +2,8 @@
 
 A process pool's unit is one task; ours is a stream: a worker mixes windows of several calls in one batch, so calls go
 in and results come out of each worker continuously. When a worker dies, every call it held is suspect; suspects run
-again alone, so that the one that kills is told from those that were merely there.
+again alone, so that the one that kills is told from those that were merely there. A worker gets its first call only
+when its models are loaded: one that dies or hangs before that is the machine's fault and no call's.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 6  # calls a worker holds at once: enough windows for full batches, few enough to lose
 SILENT_SECONDS = 1800.0  # without any sign of life; the longest call's diarization on two old cores takes 20 minutes
+LOADING_SECONDS = 1800.0  # for the models of a worker, from a slow disk into a busy machine
+FAILED_STARTS = 3  # in a row, on one device, before it is given up
 POLL_SECONDS = 1.0
 STOP_SECONDS = 10.0
 
@@ -56,6 +59,7 @@ class _Worker:
     delivered: int = 0
     alone: bool = False
     heard_from: float = field(default_factory=time.monotonic)
+    ready: bool = False
     asked_to_stop: bool = False
 
 
@@ -75,6 +79,7 @@ class LocalExecutor:
         recycle_after: int = 200,
         in_flight: int = IN_FLIGHT,
         silent_seconds: float = SILENT_SECONDS,
+        loading_seconds: float = LOADING_SECONDS,
         progress: Progress | None = None,
         on_ready: Callable[[Ready], None] | None = None,
         on_crash: Callable[[Crashed], bool] | None = None,
@@ -85,17 +90,23 @@ class LocalExecutor:
         self._recycle_after = recycle_after
         self._in_flight = in_flight
         self._silent_seconds = silent_seconds
+        self._loading_seconds = loading_seconds
         self._tell = progress or (lambda step, call, completed, total: None)
         self._on_ready = on_ready or (lambda ready: None)
         self._on_crash = on_crash or (lambda crash: not crash.alone)
         self._worker = worker or work
         self._workers: list[_Worker] = []
+        self._failed_starts: dict[Device, int] = {}
         self._context = multiprocessing.get_context("spawn")
 
-    def run(self, jobs: Iterable[Job], suspects: Iterable[Job] = ()) -> Generator[Result]:
+    def run(
+        self, jobs: Iterable[Job], suspects: Iterable[Job] = (), look_round: Callable[[], None] = lambda: None
+    ) -> Generator[Result]:
         """Results as they come, in no order. `suspects` (calls in whose company a worker died) run one at a time.
 
-        Raises ModelError when a worker cannot load its models. Closing the iterator stops all workers.
+        `look_round` is called about every second, also while nothing comes; what it raises ends the run.
+        Raises ModelError when a worker cannot load its models, or no device is left on which workers start.
+        Closing the iterator stops all workers.
         """
         source = iter(jobs)
         alone = deque(suspects)
@@ -107,6 +118,7 @@ class LocalExecutor:
                     exhausted = self._feed(worker, source, alone, exhausted)
                 if exhausted and not alone and not any(worker.held for worker in self._workers):
                     return
+                look_round()
                 for outcome in self._listen():
                     if isinstance(outcome, tuple):
                         crash, job = outcome
@@ -119,7 +131,7 @@ class LocalExecutor:
 
     def _feed(self, worker: _Worker, source: Iterator[Job], alone: deque[Job], exhausted: bool) -> bool:
         """Hand calls to a worker that has room; returns whether there are no more."""
-        if worker.asked_to_stop:
+        if worker.asked_to_stop or not worker.ready:
             return exhausted
         if worker.delivered >= self._recycle_after:
             if not worker.held:
@@ -158,9 +170,15 @@ class LocalExecutor:
                     yield from self._buried(worker, f"worker process ended with code {self._code(worker)}")
                     continue
                 yield from self._received(worker, message)
-            elif worker.held and now - worker.heard_from > self._silent_seconds:
+            elif (limit := self._patience(worker)) is not None and now - worker.heard_from > limit:
                 worker.process.kill()
-                yield from self._buried(worker, f"no sign of life for {self._silent_seconds:.0f} s")
+                yield from self._buried(worker, f"no sign of life for {limit:.0f} s")
+
+    def _patience(self, worker: _Worker) -> float | None:
+        """Seconds for which a worker may be silent; None while nothing is asked of it."""
+        if not worker.ready:
+            return self._loading_seconds
+        return self._silent_seconds if worker.held else None
 
     def _received(self, worker: _Worker, message: object) -> Iterator[Result]:
         from speech.types import ModelError
@@ -169,6 +187,8 @@ class LocalExecutor:
             case ("progress", step, call, completed, total):
                 self._tell(step, call, completed, total)
             case ("ready", fingerprints):
+                worker.ready = True
+                self._failed_starts.pop(worker.device, None)
                 self._on_ready(Ready(worker.device.name, fingerprints))
             case ("models", text):
                 raise ModelError(text)
@@ -183,9 +203,24 @@ class LocalExecutor:
         self._workers.remove(worker)
         worker.pipe.close()
         worker.process.join(STOP_SECONDS)
-        self._workers.append(self._start(worker.device))
+        if worker.ready or self._may_start_again(worker.device, message):
+            self._workers.append(self._start(worker.device))
         for job in held:
             yield Crashed(job.id, message, alone=len(held) == 1), job
+
+    def _may_start_again(self, device: Device, message: str) -> bool:
+        """Whether a device whose worker died while loading gets another; the others go on without it."""
+        from speech.types import ModelError
+
+        failed = self._failed_starts[device] = self._failed_starts.get(device, 0) + 1
+        if failed < FAILED_STARTS:
+            return True
+        if self._workers:
+            return False
+        raise ModelError(
+            f"{device.name}: {message}, {failed} times while loading the models. Often the memory is too small for "
+            "them: see `huiting doctor`, or name a smaller model or another device in the settings."
+        )
 
     def _start(self, device: Device) -> _Worker:
         ours, theirs = self._context.Pipe()
