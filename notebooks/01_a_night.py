@@ -110,8 +110,8 @@ findings = table(
 )  # fmt: skip
 if not findings.empty:
     findings["said"] = [mask(text) if isinstance(text, str) else "" for text in findings.text]
-    findings = findings[["call_id", "rule", "status", "how", "said"]].head(20)
-findings
+    findings = findings[["call_id", "rule", "status", "how", "said"]]
+findings.head(20)
 
 # %% [markdown]
 # ## 声音 · Speech measures
