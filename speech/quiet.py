@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +40,8 @@ def hush(*, offline: bool = True) -> None:
 def prepare(*, offline: bool = True) -> None:
     """`hush`, and see to it that `import torchaudio` works. Raises ModelError where torch is not installed."""
     hush(offline=offline)
+    # pyannote warns at length that files cannot be decoded without torchcodec; it gets waveforms, never files.
+    warnings.filterwarnings("ignore", message=r"\s*torchcodec is not installed correctly")
     if importlib.util.find_spec("torch") is None:
         raise ModelError("torch and what needs it are not installed", "pip install 'huiting[speech]'")
     if importlib.util.find_spec("torchaudio"):

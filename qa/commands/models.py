@@ -55,7 +55,7 @@ def pull_command(path: Path | None, names: list[str], wheels: Path | None) -> Ex
     options = settings.speech_options()
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:  # what remains are the lines told below
         for name in names or named(options):
             task = bar.add_task(name, total=None)
 
@@ -63,6 +63,6 @@ def pull_command(path: Path | None, names: list[str], wheels: Path | None) -> Ex
                 bar.update(task, description=f"{name} {step}", completed=completed, total=total or None)
 
             weights = models.pull(name, options.models_folder, show, wheels)
-            bar.update(task, description=f"{name} ✓", completed=1, total=1)
+            bar.remove_task(task)
             bar.console.print(text("models.pulled", name=name, path=weights.path, fingerprint=weights.fingerprint[:12]))
     return Exit.OK
