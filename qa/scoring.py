@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from sqlalchemy import select
@@ -20,13 +20,17 @@ from qa.store.transcripts import current_transcript_id, load_transcript
 from scoring_rules.evaluate import Evaluator
 from scoring_rules.model import Pack
 from speech.emotion import customer_emotion
+from speech.types import Transcript
 
 
 class Scoring:
     """A pack, compiled, and whatever it needs to judge; made once a run."""
 
-    def __init__(self, pack: Pack, evaluator: Evaluator, encoder_fingerprint: str = "") -> None:
+    def __init__(
+        self, pack: Pack, evaluator: Evaluator, encoder_fingerprint: str = "", version: int | None = None
+    ) -> None:
         self._pack = pack
+        self._version = version  # of the site's published rules
         self._evaluator = evaluator
         self._encoder_fingerprint = encoder_fingerprint
 
@@ -43,20 +47,39 @@ class Scoring:
 
     def score(self, session: Session, call_id: str, night_id: int | None = None) -> scorecard.Scorecard:
         """Judge a stored call and store the new scorecard; older ones stay."""
-        call = session.get_one(Call, call_id)
         transcript_id = current_transcript_id(session, call_id)
         if transcript_id is None:
             raise KeyError(f"call {call_id} has no transcript to score")
         transcript = load_transcript(session, call_id)
-        conversation = replace(transcript, attributes={**transcript.attributes, **attributes(call)})
-        card = scorecard.build(self._pack, self._evaluator.run(conversation), conversation)
+        card = self.card(transcript, attributes(session.get_one(Call, call_id)))
+        self.keep(session, card, transcript, transcript_id, night_id)
+        return card
+
+    def card(self, transcript: Transcript, known: Mapping[str, object]) -> scorecard.Scorecard:
+        """Judge a transcript, with what is `known` of its call, and store nothing."""
+        conversation = replace(transcript, attributes={**transcript.attributes, **known})
+        return scorecard.build(self._pack, self._evaluator.run(conversation), conversation)
+
+    def keep(
+        self,
+        session: Session,
+        card: scorecard.Scorecard,
+        transcript: Transcript,
+        transcript_id: int,
+        night_id: int | None = None,
+    ) -> None:
+        """Store a scorecard as the one in force of its call; `transcript` is the current one."""
+        call_id = transcript.id
         save_scorecard(session, call_id, card, transcript_id)
         ledger.finish(session, call_id, Stage.SCORE, self.fingerprint(session, call_id), night_id)
-        meaning = {"rules": [rule.id for rule in self._pack.rules], "encoder": self._encoder_fingerprint}
+        meaning = {
+            "rules": [rule.id for rule in self._pack.rules],
+            "encoder": self._encoder_fingerprint,
+            "version": self._version,
+        }
         remember(session, self._pack.fingerprint, Stage.SCORE, meaning)
         felt = customer_emotion(transcript.turns)
-        call.end_emotion = felt.end if felt is not None else None
-        return card
+        session.get_one(Call, call_id).end_emotion = felt.end if felt is not None else None
 
 
 def attributes(call: Call) -> dict[str, object]:
