@@ -28,8 +28,17 @@ LONG_HURRY = 0.26  # 3,000 turns in an hour
 
 SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢"
 GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华玉兰红健宁波辉建国春梅雪晨佳欣宇浩然思雨嘉怡子涵梓萱俊泽"
-TOWNS = "杭州 苏州 宁波 温州 无锡 常州 南通 徐州 合肥 芜湖 福州 厦门 泉州 南昌 赣州 济南 青岛 烟台 潍坊 郑州 洛阳 武汉 宜昌 襄阳 长沙 株洲 广州 深圳 佛山 东莞 惠州 珠海 南宁 柳州 桂林 海口 三亚 成都 绵阳 贵阳 遵义 昆明 大理 西安 宝鸡 兰州 天水 西宁 银川 太原 大同 石家庄 保定 唐山 沈阳 大连 长春 吉林".split()
-GOODS = "冰箱 空调 洗衣机 电饭煲 热水器 扫地机 净水器 烤箱 微波炉 电视 手机 平板 耳机 音箱 相机 打印机 路由器 台灯 沙发 床垫 书桌 衣柜 餐椅 窗帘 地毯 雨伞 背包 跑鞋 外套 羽绒服 奶粉 纸尿裤 猫粮 咖啡 茶叶 大米 牛奶 面膜 洗发水 牙刷".split()
+TOWN_NAMES = """
+杭州 苏州 宁波 温州 无锡 常州 南通 徐州 合肥 芜湖 福州 厦门 泉州 南昌 赣州 济南 青岛 烟台 潍坊 郑州
+洛阳 武汉 宜昌 襄阳 长沙 株洲 广州 深圳 佛山 东莞 惠州 珠海 南宁 柳州 桂林 海口 三亚 成都 绵阳 贵阳
+遵义 昆明 大理 西安 宝鸡 兰州 天水 西宁 银川 太原 大同 石家庄 保定 唐山 沈阳 大连 长春 吉林
+"""
+TOWNS = TOWN_NAMES.split()
+GOODS_NAMES = """
+冰箱 空调 洗衣机 电饭煲 热水器 扫地机 净水器 烤箱 微波炉 电视 手机 平板 耳机 音箱 相机 打印机 路由器 台灯 沙发 床垫
+书桌 衣柜 餐椅 窗帘 地毯 雨伞 背包 跑鞋 外套 羽绒服 奶粉 纸尿裤 猫粮 咖啡 茶叶 大米 牛奶 面膜 洗发水 牙刷
+"""
+GOODS = GOODS_NAMES.split()
 DIGITS = "零一二三四五六七八九"
 
 SLOTTED = (
@@ -129,11 +138,11 @@ def _sized(pool: Sequence[str]) -> dict[int, list[str]]:
     return {length: [one for one in pool if len(one) == length] for length in set(map(len, pool))}
 
 
-_TOWNS, _GOODS = _sized(TOWNS), _sized(GOODS)
+TOWNS_OF, GOODS_OF = _sized(TOWNS), _sized(GOODS)  # by length
 FILL: dict[str, Callable[[random.Random, int], str]] = {  # a text of so many characters
     "name": lambda rng, length: rng.choice(SURNAMES) + "".join(rng.choices(GIVEN, k=length - 1)),
-    "town": lambda rng, length: rng.choice(_TOWNS[length]),
-    "goods": lambda rng, length: rng.choice(_GOODS[length]),
+    "town": lambda rng, length: rng.choice(TOWNS_OF[length]),
+    "goods": lambda rng, length: rng.choice(GOODS_OF[length]),
     "four": lambda rng, length: "".join(rng.choices(DIGITS, k=length)),
 }
 LENGTHS = {"name": (2, 3, 3), "town": (2, 2, 2, 3), "goods": (2, 2, 3), "four": (4,)}
