@@ -27,8 +27,12 @@ class Desk:
 
     settings: Settings
     store: Store
-    pack: Pack
     signer: URLSafeTimedSerializer
+
+    @property
+    def pack(self) -> Pack:
+        """The rules in force by now: a version may be published while the app is open."""
+        return packs_in_force(self.settings, self.store)
 
     @property
     def site(self) -> Site:
@@ -59,12 +63,9 @@ class Desk:
 def open_desk(settings: Settings) -> Desk:
     """Raises StoreError, PackError, ValueError (a secret that cannot be used)."""
     secret = accounts.signing_secret(settings.data.folder)
-    return Desk(
-        settings=settings,
-        store=open_store(settings.store_url),
-        pack=packs_in_force(settings),
-        signer=URLSafeTimedSerializer(secret, salt=COOKIE_SALT),
-    )
+    store = open_store(settings.store_url)
+    packs_in_force(settings, store)  # faults in the rules are told now, and not by the first page
+    return Desk(settings, store, URLSafeTimedSerializer(secret, salt=COOKIE_SALT))
 
 
 @cache

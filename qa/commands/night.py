@@ -86,7 +86,7 @@ def _night(settings: Settings, store, bar: _Bar, refresh: bool):
     return NightRun(
         store=store,
         settings=settings,
-        scoring=scoring_in_force(settings),
+        scoring=scoring_in_force(settings, store),
         stage_fingerprints={stage: fingerprint(meaning) for stage, meaning in means.items()},
         meanings=means,
         make_executor=executor,
@@ -182,7 +182,7 @@ def rescore_command(path: Path | None, everything: bool) -> Exit:
             task = bar.add_task(text("rescore.running"), total=None)
             count = rescore(
                 store,
-                scoring_in_force(settings),
+                scoring_in_force(settings, store),
                 everything=everything,
                 on_total=lambda total: bar.update(task, total=total),
                 on_done=lambda call_id: bar.advance(task),
