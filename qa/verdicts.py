@@ -122,21 +122,26 @@ def standing(
 
 def stands(rows: Iterable[VerdictRow], expect: Expect) -> Iterator[Standing]:
     """What stands of one item's verdicts, given oldest first."""
-    newest: dict[tuple[tuple[object, ...], str], VerdictRow] = {}
-    for row in rows:
-        key = _place(row).key()
-        if row.verdict == Verdict.WITHDRAWN and not key:
-            for other in [other for other in newest if other[1] == row.who]:
-                del newest[other]  # withdrawn as a whole
-        elif row.verdict == Verdict.WITHDRAWN:
-            newest.pop((key, row.who), None)
-        else:
-            newest[key, row.who] = row
     places: dict[tuple[object, ...], list[VerdictRow]] = {}
-    for (key, _), row in newest.items():
-        places.setdefault(key, []).append(row)
+    for row in newest(rows):
+        places.setdefault(place_of(row).key(), []).append(row)
     for found in places.values():
         yield _decided(found, expect)
+
+
+def newest(rows: Iterable[VerdictRow]) -> list[VerdictRow]:
+    """Of one item's verdicts, given oldest first, each person's newest on each place, without what was withdrawn."""
+    found: dict[tuple[tuple[object, ...], str], VerdictRow] = {}
+    for row in rows:
+        key = place_of(row).key()
+        if row.verdict == Verdict.WITHDRAWN and not key:
+            for other in [other for other in found if other[1] == row.who]:
+                del found[other]  # withdrawn as a whole
+        elif row.verdict == Verdict.WITHDRAWN:
+            found.pop((key, row.who), None)
+        else:
+            found[key, row.who] = row
+    return list(found.values())
 
 
 def _decided(rows: list[VerdictRow], expect: Expect) -> Standing:
@@ -148,7 +153,7 @@ def _decided(rows: list[VerdictRow], expect: Expect) -> Standing:
     return Standing(
         call=last.call_id,
         rule=last.rule,
-        place=_place(last),
+        place=place_of(last),
         claim=Claim.NONE
         if last.verdict == Verdict.MISSED
         else claim_of(last.outcome, last.finding_status, expect),
@@ -162,5 +167,5 @@ def _decided(rows: list[VerdictRow], expect: Expect) -> Standing:
     )
 
 
-def _place(row: VerdictRow) -> Place:
+def place_of(row: VerdictRow) -> Place:
     return Place(row.turn, row.start_char, row.end_char, row.start, row.end)

@@ -28,7 +28,7 @@ from qa.commands.app import close_demo_accounts, demo_accounts, ensure_admin
 from qa.media import Hearing
 from qa.messages import catalogue
 from qa.pages.player_data import doubtful_places, parts, player_data
-from qa.review import open_call
+from qa.call_view import open_call
 from qa.store.accounts import Account
 from qa.store.schema import AuditEvent
 from qa.web import RIGHT_TO, Guard, _local, routes

@@ -15,18 +15,14 @@ from sqlalchemy import select
 from qa.access import AccessDenied, Identity, Role
 from qa.call_filter import CallFilter, FilterError, Sort, View
 from qa.call_lists import list_calls, neighbours
+from qa.call_view import open_call
+from qa.judging import Judgement, judge
 from qa.line_search import LineFilter, search_lines
 from qa.morning import night_account, night_files
-from qa.review import (
-    Conflict,
-    Judgement,
-    Verdict,
-    finish,
-    judge,
-    open_call,
-)
+from qa.review import Conflict, finish
 from qa.states import Outcome
 from qa.store.schema import AuditEvent, Call
+from qa.verdicts import Verdict
 
 AGENT = Identity("a", "a", Role.AGENT, agent="A1")
 LEAD = Identity("l", "l", Role.LEAD, teams=("north",))

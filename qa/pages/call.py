@@ -10,11 +10,14 @@ from streamlit.components.v2 import component
 from qa.access import AccessDenied, Identity, Right
 from qa.call_filter import CallFilter
 from qa.call_lists import neighbours
+from qa.call_view import CallView, open_call
+from qa.judging import Judgement, judge
 from qa.media import Hearing
 from qa.messages import text
 from qa.pages import look, visit
 from qa.pages.player_data import player_data
-from qa.review import CallView, Conflict, Judgement, Verdict, finish, judge, open_call
+from qa.review import Conflict, finish
+from qa.verdicts import Verdict
 
 ADDRESS = "call"
 

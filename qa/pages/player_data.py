@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qa.call_view import CallView
+from qa.judging import Judged
 from qa.media import DOUBTFUL
 from qa.messages import text
-from qa.review import CallView, Judged
 from qa.scorecard import CardFinding, Item
 from scoring_rules.evaluate import Evidence
 from scoring_rules.messages import message, pick

@@ -121,6 +121,21 @@ def corrected_by_person(session: Session, call_id: str) -> str | None:
     )
 
 
+def make_current(session: Session, call_id: str, transcript_id: int) -> None:
+    """Make an older transcript the current one again. Raises KeyError where the call has no such transcript."""
+    transcript = load_transcript(session, call_id, transcript_id)
+    _retire_current(session, call_id)
+    session.execute(update(TranscriptRow).where(TranscriptRow.id == transcript_id).values(current=True))
+    turns = session.execute(select(TurnRow.id, TurnRow.text).where(TurnRow.transcript_id == transcript_id)).all()
+    index_turns(session, [(turn.id, turn.text) for turn in turns])
+    values = {
+        "duration": transcript.duration,
+        "language": transcript.language,
+        "end_emotion": _end_emotion(transcript),
+    }
+    session.execute(update(Call).where(Call.id == call_id).values(values))
+
+
 def _retire_current(session: Session, call_id: str) -> None:
     old = current_transcript_id(session, call_id)
     if old is None:
