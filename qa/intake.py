@@ -163,7 +163,8 @@ def _from_manifest(manifest: Path, folder: Path, settings: Settings) -> Intake:
         where = f"{manifest.name}:{row.number}"
         path, fault = collected.locate(row)
         if fault is not None:
-            collected.reject(where, Reason.BAD_ROW, where, row, (*row.faults, fault))
+            unread = row.faults and not row.fields  # not a row at all: that it names no file goes without saying
+            collected.reject(where, Reason.BAD_ROW, where, row, row.faults if unread else (*row.faults, fault))
             continue
         if row.faults:
             collected.reject(str(path), Reason.BAD_ROW, where, row, row.faults)
@@ -173,7 +174,9 @@ def _from_manifest(manifest: Path, folder: Path, settings: Settings) -> Intake:
             collected.reject(where, Reason.BAD_ROW, where, row, (fault,))
         elif not path.is_file():
             fault = Fault(row.fields["file"][0], text("intake.missing_file", path=path))
-            collected.reject(str(path), Reason.MISSING_FILE, where, row, (fault,))
+            known = {name: given for name, given in row.fields.items() if name != "file"}
+            misread = read_fields(known, settings.time_zone)[1]  # all that is wrong with the row, at once
+            collected.reject(str(path), Reason.MISSING_FILE, where, row, (fault, *misread))
         else:
             collected.add(path, row, where)
         collected.taken.setdefault(path, where)

@@ -21,13 +21,14 @@ from sqlalchemy import func, select
 from qa import ledger
 from qa.commands.setup import load_settings, log_to_file, opened
 from qa.exit_codes import Exit
-from qa.intake import IntakeError, discover
+from qa.intake import AUDIO_SUFFIXES, IntakeError, discover
 from qa.ledger import Stage, State
 from qa.messages import text
 from qa.settings import Settings
-from qa.states import Outcome
+from qa.states import Outcome, Reason
 from qa.store.schema import LedgerRow, Night
 from qa.summary import print_summary
+from speech.types import Sign
 
 PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal to draw a bar on
 STOPPED_EXIT = {"time": Exit.OUT_OF_TIME, "disk": Exit.DISK_FULL, "signal": Exit.INTERRUPTED}
@@ -47,6 +48,9 @@ def run_command(
         with _Bar(console) as bar:
             result = _night(settings, store, bar, refresh).run(intake)
         print_summary(console, store, result.night_id, settings)
+    if not result.counts["received"]:
+        told = " ".join(suffix.removeprefix(".") for suffix in sorted(AUDIO_SUFFIXES))
+        console.print(text("run.nothing_received", source=source, suffixes=told), style="yellow")
     console.print(text("run.log", path=log_path), style="dim")
     if result.stopped:
         console.print(text(f"run.stopped_{result.stopped}"), style="yellow")
@@ -218,6 +222,10 @@ def retry_command(path: Path | None, calls: list[str], reason: str, every: bool)
     console = Console()
     if not calls and not reason and not every:
         console.print(text("retry.what"), style="red")
+        return Exit.USAGE
+    known = sorted({*Reason, *Sign})
+    if reason and reason not in known:
+        console.print(text("retry.unknown_reason", reason=reason, reasons=" ".join(known)), style="red")
         return Exit.USAGE
     with opened(settings) as store, store.write() as session:
         chosen = select(LedgerRow).where(LedgerRow.state.in_([State.QUARANTINED, State.FAILED, State.SKIPPED]))
