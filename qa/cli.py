@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from qa import rules_cli
+from qa import rules_cli, verdicts_cli
 from qa.exit_codes import Exit
 from qa.messages import text
 from qa.score_cli import score
@@ -27,6 +27,7 @@ app.add_typer(models_app, name="models")
 account_app = typer.Typer(help=text("cli.account"), no_args_is_help=True)
 app.add_typer(account_app, name="account")
 app.add_typer(rules_cli.app, name="rules")
+app.add_typer(verdicts_cli.app, name="verdicts")
 app.command(help=text("cli.score"))(score)
 
 SettingsOption = Annotated[Path | None, typer.Option("--settings", help=text("cli.option_settings"))]

@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import unified_diff
 from pathlib import Path
@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from qa.ledger import Stage
 from qa.store.rules import RuleDraft, RuleVersion
 from qa.store.schema import Fingerprint
+from scoring_rules.problems import Problem
 
 DRAFT_LAYER = "app-"  # and the language: the layer of what was changed in the app
 KEPT_FOLDER = "rules"  # under the data folder: layers written out for the loader
@@ -35,6 +36,7 @@ class Layer:
 
     name: str
     files: Mapping[str, str]
+    home: Path | None = field(default=None, compare=False)  # where its author keeps it
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def working_copy(session: Session, folders: Sequence[Path]) -> tuple[Layer, ...]
 def read_layer(folder: Path) -> Layer:
     """A folder's YAML files. A folder that is not there is an empty layer: the loader tells what is missing."""
     files = {path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.yaml"))}
-    return Layer(folder.resolve().name, files)
+    return Layer(folder.resolve().name, files, folder)
 
 
 def draft_layer(language: str, changes: Mapping[str, Any]) -> Layer:
@@ -142,6 +144,15 @@ def written_out(layers: Sequence[Layer], data: Path) -> tuple[Path, ...]:
             _write(layer, folder)
         folders.append(folder)
     return tuple(folders)
+
+
+def at_home(problem: Problem, layers: Sequence[Layer], data: Path) -> Problem:
+    """A problem of a written-out layer, told at the place where its author will mend it."""
+    for layer, folder in zip(layers, written_out(layers, data), strict=True):
+        if layer.home is not None and Path(problem.origin.file).resolve().parent == folder.resolve():
+            file = str(layer.home / Path(problem.origin.file).name)
+            return replace(problem, origin=replace(problem.origin, file=file))
+    return problem
 
 
 def _digest(layer: Layer) -> str:

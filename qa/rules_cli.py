@@ -10,10 +10,15 @@ from typing import Annotated
 
 import typer
 
+from qa import publish_cli
 from qa.exit_codes import Exit
 from qa.messages import current_language, text
 
 app = typer.Typer(help=text("rules.help"), no_args_is_help=True)
+app.command("accuracy", help=text("accuracy.help"))(publish_cli.accuracy)
+app.command("replay", help=text("replay.help"))(publish_cli.replay)
+app.command("publish", help=text("publish.help"))(publish_cli.publish)
+app.command("versions", help=text("versions.help"))(publish_cli.versions)
 
 Packs = Annotated[list[Path] | None, typer.Option("--pack", help=text("score.option_pack"))]
 SettingsOption = Annotated[Path | None, typer.Option("--settings", help=text("cli.option_settings"))]
