@@ -1,0 +1,250 @@
+"""An agent's own calls: what each lost points for and what to say instead, how the weeks went, and "I have read it"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy.orm import Session
+
+from qa.access import AccessDenied, Identity, Right, require, within_reach
+from qa.call_lists import CallRow, Site, rows_of
+from qa.redact import mask_turns
+from qa.review import Conflict
+from qa.scorecard import Item
+from qa.store.engine import Store
+from qa.store.queries import audit
+from qa.store.schema import Call, ScorecardRow, TranscriptRow, TurnRow, now
+from qa.store.scorecards import load_scorecard
+from qa.store.work import Acknowledgement
+from scoring_rules.model import FindingStatus, Outcome
+
+CARDS_PAGE = 8
+WEEKS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An item that lost points on a call, at one place; `quote` is the turn, masked."""
+
+    rule: str
+    name: Mapping[str, str]
+    cost: float  # points
+    fatal: bool
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    turn: int | None
+    start: float | None  # seconds
+    end: float | None
+    quote: str
+    hit: tuple[int, int] | None  # characters of the quote
+
+
+@dataclass(frozen=True, slots=True)
+class MyCard:
+    row: CallRow
+    scorecard_id: int
+    faults: tuple[Fault, ...]
+    read_at: datetime | None
+    has_recording: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """The calls of one week, by its Monday in the site's time zone."""
+
+    monday: date
+    calls: int
+    score: float | None  # mean
+    fatal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    cards: tuple[MyCard, ...]
+    total: int
+    unread: int
+
+
+def my_cards(store: Store, identity: Identity, page: int = 1, *, unread: bool = False) -> Cards:
+    """A page of the person's own scorecards, the newest first. Raises AccessDenied for who has no own calls."""
+    require(identity, Right.ACKNOWLEDGE)
+    own = and_(within_reach(identity, Right.ACKNOWLEDGE), Call.score.is_not(None))
+    with store.read() as session:
+        not_read = _count(session, and_(own, ~_read(identity.login)))
+        shown = and_(own, ~_read(identity.login)) if unread else own
+        newest = (Call.started_at.desc().nulls_last(), Call.id)
+        rows = rows_of(session, shown, newest, CARDS_PAGE, (page - 1) * CARDS_PAGE)
+        cards = tuple(_card(session, identity, row) for row in rows)
+        return Cards(cards, not_read if unread else _count(session, own), not_read)
+
+
+def my_weeks(store: Store, identity: Identity, site: Site, count: int = WEEKS) -> list[Week]:
+    """The person's last weeks, the oldest first, weeks without calls included. Raises AccessDenied."""
+    require(identity, Right.ACKNOWLEDGE)
+    today = now().astimezone(site.zone).date()
+    with store.read() as session:
+        own = and_(within_reach(identity, Right.ACKNOWLEDGE), Call.score.is_not(None))
+        last = session.scalar(select(func.max(Call.started_at)).where(own))
+        end = today if last is None else last.astimezone(site.zone).date()
+        first = end - timedelta(days=end.weekday(), weeks=count - 1)
+        since = datetime(first.year, first.month, first.day, tzinfo=site.zone)
+        rows = session.execute(
+            select(Call.started_at, Call.score, Call.fatal).where(own, Call.started_at >= since)
+        ).all()
+    weeks: dict[date, list[tuple[float, bool]]] = {first + timedelta(weeks=n): [] for n in range(count)}
+    for started_at, score, fatal in rows:
+        day = started_at.astimezone(site.zone).date()
+        weeks[day - timedelta(days=day.weekday())].append((score, bool(fatal)))
+    return [
+        Week(
+            monday,
+            len(calls),
+            sum(score for score, _ in calls) / len(calls) if calls else None,
+            sum(fatal for _, fatal in calls),
+        )
+        for monday, calls in weeks.items()
+    ]
+
+
+def acknowledge(store: Store, identity: Identity, call_id: str, scorecard_id: int) -> None:
+    """The person has read their scorecard; once is enough.
+
+    Raises AccessDenied; Conflict when another scorecard is in force by now.
+    """
+    require(identity, Right.ACKNOWLEDGE)
+    with store.write() as session:
+        call = session.get(Call, call_id)
+        if call is None:
+            raise AccessDenied(identity.login, Right.ACKNOWLEDGE, call_id)
+        require(identity, Right.ACKNOWLEDGE, call)
+        if _current(session, call_id) != scorecard_id:
+            raise Conflict(call_id)
+        known = select(Acknowledgement.id).where(
+            Acknowledgement.scorecard_id == scorecard_id, Acknowledgement.who == identity.login
+        )
+        if session.scalar(known) is None:
+            session.add(Acknowledgement(who=identity.login, call_id=call_id, scorecard_id=scorecard_id))
+            audit(session, identity.login, "acknowledged", call_id)
+
+
+def acknowledged_at(store: Store, identity: Identity, call_id: str) -> datetime | None:
+    """When the call's agent read the scorecard in force; for everybody who sees the call. Raises AccessDenied."""
+    with store.read() as session:
+        call = session.get(Call, call_id)
+        if call is None:
+            raise AccessDenied(identity.login, Right.SEE, call_id)
+        require(identity, Right.SEE, call)
+        return session.scalar(
+            select(func.min(Acknowledgement.at))
+            .join(ScorecardRow, ScorecardRow.id == Acknowledgement.scorecard_id)
+            .where(Acknowledgement.call_id == call_id, ScorecardRow.current)
+        )
+
+
+def unread_by_agents(store: Store, identity: Identity, since: datetime) -> list[tuple[str, int, int]]:
+    """(agent, calls, of these not yet read) of the calls within reach since a time, the most unread first.
+
+    Raises AccessDenied.
+    """
+    require(identity, Right.SEE)
+    read = (
+        exists()
+        .where(
+            Acknowledgement.call_id == Call.id,
+            Acknowledgement.scorecard_id == ScorecardRow.id,
+            ScorecardRow.current,
+        )
+        .correlate(Call)
+    )
+    with store.read() as session:
+        scope = (
+            within_reach(identity),
+            Call.score.is_not(None),
+            Call.agent.is_not(None),
+            Call.started_at >= since,
+        )
+        total = dict(
+            session.execute(select(Call.agent, func.count()).where(*scope).group_by(Call.agent)).all()
+        )
+        seen = dict(
+            session.execute(select(Call.agent, func.count()).where(*scope, read).group_by(Call.agent)).all()
+        )
+    rows = [(str(agent), count, count - seen.get(agent, 0)) for agent, count in total.items()]
+    return sorted(rows, key=lambda row: (-row[2], row[0]))
+
+
+def _read(login: str) -> ColumnElement[bool]:
+    return (
+        exists()
+        .where(
+            Acknowledgement.call_id == Call.id,
+            Acknowledgement.who == login,
+            Acknowledgement.scorecard_id == ScorecardRow.id,
+            ScorecardRow.current,
+        )
+        .correlate(Call)
+    )
+
+
+def _count(session: Session, condition: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(Call).where(condition)) or 0
+
+
+def _current(session: Session, call_id: str) -> int | None:
+    return session.scalar(
+        select(ScorecardRow.id).where(ScorecardRow.call_id == call_id, ScorecardRow.current)
+    )
+
+
+def _card(session: Session, identity: Identity, row: CallRow) -> MyCard:
+    scorecard_id = _current(session, row.id)
+    assert scorecard_id is not None
+    texts = session.execute(
+        select(TurnRow.text, TurnRow.start, TurnRow.end)
+        .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
+        .where(TranscriptRow.call_id == row.id, TranscriptRow.current)
+        .order_by(TurnRow.number)
+    ).all()
+    masked = mask_turns([turn.text for turn in texts])
+    items = load_scorecard(session, row.id, scorecard_id).items
+    faults = tuple(
+        Fault(item.rule, item.name, item.cost, item.fatal, _places(item, masked, texts))
+        for item in items
+        if not item.draft and (item.outcome is Outcome.FAIL or item.cost > 0)
+    )
+    read_at = session.scalar(
+        select(Acknowledgement.at).where(
+            Acknowledgement.scorecard_id == scorecard_id, Acknowledgement.who == identity.login
+        )
+    )
+    has_recording = session.scalar(select(Call.recording_id).where(Call.id == row.id)) is not None
+    return MyCard(row, scorecard_id, faults, read_at, has_recording)
+
+
+def _places(item: Item, masked: Sequence[str], turns) -> tuple[Place, ...]:
+    """Where an item was failed; an item that missed its phrase stands nowhere."""
+    places = []
+    for found in item.findings:
+        if found.finding.status is not FindingStatus.CONFIRMED or not found.finding.evidence:
+            continue
+        first = found.finding.evidence[0]
+        if first.turn is None or first.turn >= len(masked):
+            places.append(Place(None, first.start, first.end, "", None))
+            continue
+        whole = first.start_char is None or first.end_char is None
+        places.append(
+            Place(
+                first.turn,
+                first.start if first.start is not None else turns[first.turn].start,
+                first.end if first.end is not None else turns[first.turn].end,
+                masked[first.turn],
+                None if whole else (first.start_char or 0, first.end_char or 0),
+            )
+        )
+    return tuple(places)
