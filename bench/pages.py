@@ -208,7 +208,7 @@ class Visitor:
             tab.close()
 
     def _usable(self, tab: Any, page: Page, address: str) -> float:
-        path = address.split("?")[0]
+        path = address.split("?", maxsplit=1)[0]
         arguments = [path, page.ready, page.control]
         handle = tab.wait_for_function("(a) => window.__usable && window.__usable(...a)", arg=arguments, polling="raf")
         return handle.json_value()

@@ -25,12 +25,14 @@ from sqlalchemy import select
 from qa.access import Identity, Role
 from qa.assignments import claim, release
 from qa.call_filter import CallFilter, Sort, View
-from qa.call_lists import choices, list_calls, neighbours
+from qa.call_lists import Site, choices, list_calls, neighbours
+from qa.call_view import open_call
 from qa.figures import Scope, board
+from qa.judging import Judgement, judge
 from qa.line_search import LineFilter, search_lines
 from qa.morning import night_account, night_files
 from qa.my_calls import my_cards, my_weeks
-from qa.review import Judgement, Site, finish, judge, open_call
+from qa.review import finish
 from qa.settings import Settings
 from qa.store import Store, open_store
 from qa.store.schema import Call, ScorecardRow
