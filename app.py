@@ -6,7 +6,7 @@ import streamlit as st
 
 from qa.access import Right
 from qa.messages import LANGUAGES, in_language, text
-from qa.pages import admin, call, files, look, mine, queue, search, settings, today
+from qa.pages import admin, board, call, files, look, mine, queue, search, settings, today
 from qa.pages.visit import Visit, begin
 
 PAGES = (  # module, the rights of which one opens it, its icon
@@ -14,6 +14,7 @@ PAGES = (  # module, the rights of which one opens it, its icon
     (queue, (Right.SEE,), ":material/checklist:"),
     (mine, (Right.SEE,), ":material/person:"),
     (search, (Right.SEE,), ":material/search:"),
+    (board, (Right.SEE,), ":material/bar_chart:"),
     (call, (Right.SEE,), ":material/graphic_eq:"),
     (files, (Right.SEE, Right.OPERATE), ":material/bedtime:"),
     (settings, (Right.OPERATE,), ":material/tune:"),

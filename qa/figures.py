@@ -204,10 +204,10 @@ class Board:
     agents: tuple[Group, ...]
 
 
-def board(store: Store, identity: Identity, scope: Scope, site: Site) -> Board:
-    """All figures of the calls within the person's reach. Raises AccessDenied."""
-    require(identity, Right.SEE)
-    condition = and_(within_reach(identity), scope.condition(site.zone))
+def board(store: Store, identity: Identity, scope: Scope, site: Site, right: Right = Right.SEE) -> Board:
+    """All figures of the calls that a right of the person reaches. Raises AccessDenied."""
+    require(identity, right)
+    condition = and_(within_reach(identity, right), scope.condition(site.zone))
     with store.read() as session:
         count = _Counter(session, condition, site)
         by_day = count.by(_day(session, site.zone))
