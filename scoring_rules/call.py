@@ -6,6 +6,7 @@ Everything that costs is worked out when first asked for. Offsets are positions 
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from scoring_rules.text import views
 
 Region = tuple[Interval, ...]  # sorted, apart
 _FAR = 1 << 60
+_SAID = re.compile(r"\w")  # a hyphen that a recogniser puts between digits was not spoken, and cannot be doubted
 RUN_PAUSE = 5.0  # s: from here on the domain calls a silence a finding, so what follows is a new turn
 
 
@@ -172,8 +174,20 @@ class Call:
         if not self.turns[turn].words:
             return True
         return all(
-            word.probability >= self.doubtful for lo, hi, word in self.spoken(turn) if lo < end and start < hi
+            word.probability >= self.doubtful or not _SAID.search(word.text)
+            for lo, hi, word in self.spoken(turn)
+            if lo < end and start < hi
         )
+
+    def doubtful_part(self, start: int, end: int, turn: int) -> float:
+        """Share of the characters spoken in a stretch of a turn that are doubtful; 0 where words are not given."""
+        said = [
+            (hi - lo, word.probability)
+            for lo, hi, word in self.spoken(turn)
+            if lo < end and start < hi and _SAID.search(word.text)
+        ]
+        total = sum(length for length, _ in said)
+        return sum(length for length, sure in said if sure < self.doubtful) / total if total else 0.0
 
     def doubtful_share(self, region: Region) -> float:
         """Share of the characters between a region's first and last turn, of its roles or of nobody's, that are doubtful."""

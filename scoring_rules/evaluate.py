@@ -17,6 +17,8 @@ from scoring_rules.plan import compile_plan
 
 _CLAUSE = Place("clause")
 _PREFERENCE = ("phrase", "regex", "entity", "head", "meaning", "pinyin")  # which of overlapping hits names the finding
+# What is shown by many words together is doubtful where more than this share of their characters is.
+_DOUBTFUL_PART = {"entity": 0.25, "emotion": 0.25}
 MAX_ROUNDS = 4  # of asking for embeddings: a meaning inside another's mitigation is two
 
 
@@ -205,11 +207,14 @@ def _first(finder: Finder, conditions: Sequence[Condition], region: Region, hit:
 def _sure(call: Call, hit: Hit) -> bool:
     if not hit.sure:
         return False
-    if hit.turn >= 0 and hit.how in ("phrase", "regex", "entity", "head", "meaning", "repeat"):
-        if not call.well_heard(hit.start, hit.end, hit.turn):
+    if hit.turn >= 0:
+        if call.turns[hit.turn].marks:
             return False
-    elif hit.turn >= 0 and call.turns[hit.turn].marks:
-        return False
+        if hit.how in ("phrase", "regex", "head", "meaning", "repeat"):
+            if not call.well_heard(hit.start, hit.end, hit.turn):
+                return False
+        elif call.doubtful_part(hit.start, hit.end, hit.turn) > _DOUBTFUL_PART.get(hit.how, 1.0):
+            return False
     return all(_sure(call, part) for part in hit.parts)
 
 

@@ -83,14 +83,14 @@ class Assembler:
             turns, speech = self._by_voice(sound, tracks[0])
         no_speech = _no_speech(heard)
         turns = tuple(_read(turn, no_speech) for turn in turns)
-        turns = tuple(second_agent(split_ivr(turns)))
+        regions = [span for own in sound.regions for span in own]
+        music = tuple(span for track in sound.tracks for span in find_music(track, SAMPLE_RATE, regions))
+        turns = tuple(second_agent(split_ivr(turns, music)))
         guesses = infer_roles(turns, self._hint(job, sound))
         turns = tuple(replace(t, role=guesses[t.speaker].role if t.speaker in guesses else None) for t in turns)
         turns = tuple(_with_voice(turn, sound) for turn in turns)
         if self._emotion is not None:
             turns = self._emotion(turns, sound)
-        regions = [span for own in sound.regions for span in own]
-        music = tuple(span for track in sound.tracks for span in find_music(track, SAMPLE_RATE, regions))
         attributes = dict(job.attributes)
         if not attributes.get("kind"):
             attributes["kind"], attributes["kind_confidence"] = infer_kind(turns)

@@ -101,7 +101,7 @@ class Recogniser:
         self.batch_windows = options.batch_windows or (CPU_BATCH if kind == "cpu" else CUDA_BATCH)
         self.fingerprint = (
             f"{weights.fingerprint} {compute_type} beam={options.beam_size} lang={options.language}"
-            f" hot={','.join(options.hotwords)} ct2={ctranslate2.__version__} r1"
+            f" hot={','.join(options.hotwords)} ct2={ctranslate2.__version__} r2"
         )
 
     def features(self, sound: np.ndarray) -> np.ndarray:

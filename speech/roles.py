@@ -6,7 +6,7 @@ import math
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from speech.acoustics import channel_of
 from speech.attribute import split_turn
-from speech.types import Mark, Role, RoleGuess, Turn
+from speech.types import Mark, Role, RoleGuess, Span, Turn
 
 SURE = 0.995  # a guess is never certain
 HINT_LIMIT = 2.5  # nats that a channel convention may weigh at the most: words that speak clearly overrule it
@@ -23,6 +23,8 @@ FIRST_INBOUND = 0.4  # nats: who answers with the opening words tends to be the 
 OPPOSITE_KNOWN = 2.0  # nats for the role that is still open where the metadata gives the other one
 THIRD_SHIFT = 1.5  # nats by which the two main speakers' level may move the bar for a third
 INTRODUCED = 3.0  # nats for a new voice that introduces itself after a hand-over
+MUSIC_FOLLOWS = 2.0  # s after an announcement in which its music begins …
+MUSIC_OVERLAP = 1.0  # … or before its end, as the two detectors see it
 TRANSFER_REACH = 14  # turns within which a hand-over is followed by the new agent's introduction
 
 
@@ -40,6 +42,7 @@ class _Phrases:
     ivr: tuple[_Cue, ...]
     ivr_threshold: float
     at_the_edge: float
+    before_music: float
     neighbour: float
     transfer: re.Pattern[str]
     introduction: re.Pattern[str]
@@ -61,6 +64,7 @@ def _phrases() -> _Phrases:
         cues(data["ivr"]),
         settings["threshold"],
         settings["at_the_edge"],
+        settings["before_music"],
         settings["neighbour"],
         re.compile(second["transfer"], re.I),
         re.compile(second["introduction"], re.I),
@@ -189,15 +193,16 @@ def squeeze(text: str) -> str:
 # -- announcements ------------------------------------------------------------------------------------------------
 
 
-def split_ivr(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+def split_ivr(turns: Sequence[Turn], music: Sequence[Span] = ()) -> tuple[Turn, ...]:
     """Take a machine's announcements out of people's turns: speaker "A" becomes "A#ivr", role IVR.
 
     Sentence by sentence: a turn that begins or ends with an announcement is cut there, its words along with it.
     An agent who tells the customer which key to press, or that the call is recorded, stays a person: first person,
-    questions, titles and answers speak against a machine.
+    questions, titles and answers speak against a machine. `music` are the stretches of hold music and ring-back tones:
+    who speaks before anybody on the other side does, and is followed by one, is a machine sooner than a person.
     """
     lines = [line for index, turn in enumerate(turns) for line in _lines(index, turn)]
-    machine = _machine_lines(turns, lines)
+    machine = _machine_lines(turns, lines, _before_music(turns, music))
     by_turn: dict[int, list[tuple[int, bool]]] = defaultdict(list)
     for line, flag in zip(lines, machine, strict=True):
         by_turn[line.turn].append((line.start, flag))
@@ -218,11 +223,23 @@ def _lines(index: int, turn: Turn) -> list[_Line]:
     return [_Line(index, match.start(), match.group()) for match in found if match.group().strip()]
 
 
-def _machine_lines(turns: Sequence[Turn], lines: Sequence[_Line]) -> list[bool]:
+def _before_music(turns: Sequence[Turn], music: Sequence[Span]) -> set[int]:
+    """Turns that music or a ring-back tone follows, up to where a second speaker is heard."""
+    found: set[int] = set()
+    for index, turn in enumerate(turns):
+        if turn.speaker != turns[0].speaker:
+            break
+        end = turn.end
+        if end is not None and any(-MUSIC_OVERLAP <= span.start - end <= MUSIC_FOLLOWS for span in music):
+            found.update(range(index + 1))
+    return found
+
+
+def _machine_lines(turns: Sequence[Turn], lines: Sequence[_Line], before_music: Set[int] = frozenset()) -> list[bool]:
     """Which sentences a machine spoke."""
     phrases = _phrases()
     fixed = [turns[line.turn].role for line in lines]
-    score = [_ivr_score(line.text) for line in lines]
+    score = [_ivr_score(line.text) + phrases.before_music * (line.turn in before_music) for line in lines]
     person = [
         role is None and value < 0.5 and len(re.sub(r"\W", "", line.text)) >= 2
         for role, value, line in zip(fixed, score, lines, strict=True)

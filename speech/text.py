@@ -49,6 +49,11 @@ LOW_PROBABILITY = 0.4  # of a word; below it Whisper base is wrong more often th
 LOW_CONFIDENCE_SHARE = 0.5  # of a turn's words
 
 
+# One word in two spellings that both pass for simplified; recognisers write either, phrases only the common one.
+_ACCOUNT = re.compile(r"帐(?=[单户号款目本面务]|期)|(?<=[转到入记结算对出查付挂赊欠还销])帐(?!篷)")
+_ASPECT = re.compile(r"(?<![名显原编卓昭土巨论专遗译所])著(?![名作称述者录译])")
+
+
 @cache
 def _converter():
     import opencc
@@ -63,15 +68,19 @@ def to_simplified(words: Sequence[str]) -> list[str]:
     only where that would change a length. Chinese punctuation stays full-width.
     """
     joined = "".join(words)
-    converted = _converter().convert(joined)
+    converted = _common_spelling(_converter().convert(joined))
     if len(converted) == len(joined):
         out, at = [], 0
         for word in words:
             out.append(converted[at : at + len(word)])
             at += len(word)
     else:
-        out = [_converter().convert(word) for word in words]
+        out = [_common_spelling(_converter().convert(word)) for word in words]
     return [_narrow(word) for word in out]
+
+
+def _common_spelling(text: str) -> str:
+    return _ASPECT.sub("着", _ACCOUNT.sub("账", text))
 
 
 def _narrow(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from speech.roles import infer_roles, second_agent, split_ivr, with_roles
-from speech.types import Role, Turn, Word
+from speech.types import Role, Span, Turn, Word
 
 A, C, IVR = Role.AGENT, Role.CUSTOMER, Role.IVR
 DIALOGUES = [json.loads(line) for line in (Path(__file__).parent / "data/roles.jsonl").read_text("utf-8").splitlines()]
@@ -154,6 +154,16 @@ def test_an_announcement_in_one_turn_with_the_agent_is_cut_off():
     assert (agent.text, agent.role, agent.speaker) == ("您好，工号八零二六，很高兴为您服务。", None, "A")
     assert "".join(w.text for w in agent.words) == agent.text
     assert customer.text == "你好，我要报修"
+
+
+def test_music_tells_a_misheard_announcement_from_a_person():
+    heard = "欢迎志电员方旅行网，当些人工作习惯忙，请您在心等待。"
+    call = [Turn("A", heard, 0.6, 5.3), Turn("A", "你好，请问有什么可以帮您？", 12.7, 17.8), Turn("B", "我的航班取消了", 18.0, 21.0)]
+    assert [turn.role for turn in split_ivr(call, [Span(5.8, 12.3)])] == [IVR, None, None]
+    greeting = [Turn("A", "欢迎致电远方旅行网，我是小李。", 0.6, 5.3), Turn("B", "你好，我想退票", 6.0, 8.0)]
+    assert split_ivr(greeting, [Span(9.0, 12.0)])[0].role is None
+    asked = [Turn("A", "好的，请您稍等。", 0.6, 2.0), Turn("B", "嗯", 2.5, 3.0), Turn("A", "请您稍等。", 3.5, 4.5)]
+    assert not any(turn.role for turn in split_ivr(asked, [Span(5.0, 9.0)]))
 
 
 def test_a_survey_at_the_end_is_cut_off():

@@ -9,7 +9,7 @@ import pytest
 from rulepack import RULE, Bench, make_pack
 
 from scoring_rules.evaluate import Evaluator
-from scoring_rules.examples import Acoustics, Dialogue, Silence, Span, Turn, Word, dialogue
+from scoring_rules.examples import Acoustics, Dialogue, Emotion, Silence, Span, Turn, Word, dialogue
 
 MITIGATED = "match: [{phrase: [不能退]}], mitigate: {within: next agent turn, any: [{phrase: [因为]}]}"
 
@@ -69,6 +69,33 @@ def test_doubtful_words_and_marked_turns_are_only_suspected(refusal: Bench) -> N
     elsewhere = worded("不能退呢亲", 0.9)
     words = (*elsewhere.words[:4], replace(elsewhere.words[4], probability=0.1))
     assert refusal.run(Dialogue((replace(elsewhere, words=words),))).findings[0].status == "confirmed"
+
+
+def test_a_hyphen_between_digits_is_not_doubted_and_a_number_is_judged_as_a_whole(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "match: [{entity: phone}]")
+    said = [("手机", 0.9), ("13", 0.8), ("9", 0.9), ("-", 0.1), ("27", 0.9), ("46", 0.9), ("-", 0.1), ("80", 0.9), ("15", 0.9)]
+
+    def status(doubted: int) -> str:
+        words, at = [], 0.0
+        for number, (text, probability) in enumerate(said):
+            sure = 0.2 if text[0].isdigit() and number < doubted else probability
+            words.append(Word(text, at, at + 0.2, sure))
+            at += 0.2
+        text = "".join(word.text for word in words)
+        return bench.run(Dialogue((Turn("A", text, "agent", 0.0, at, tuple(words), None, ()),))).findings[0].status
+
+    assert [status(doubted) for doubted in (0, 2, 6)] == ["confirmed", "confirmed", "suspected"]
+
+
+def test_a_feeling_read_from_doubtful_words_is_only_suspected(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "speaker: customer, match: [{emotion: {label: angry, at_least: 0.6}}]")
+
+    def status(probability: float) -> str:
+        turn = replace(worded("我叫何丽娟后四位", 0.9, role="customer"), emotion=Emotion("angry", 0.7))
+        words = tuple(replace(w, probability=probability) if n > 4 else w for n, w in enumerate(turn.words))
+        return bench.run(Dialogue((replace(turn, words=words),))).findings[0].status
+
+    assert [status(0.9), status(0.3)] == ["confirmed", "suspected"]
 
 
 def test_evidence_carries_the_seconds_of_its_words(refusal: Bench) -> None:

@@ -15,6 +15,7 @@ def words(*texts: str, gap: float = 0.0) -> list[Word]:
 
 def test_traditional_becomes_simplified_word_by_word():
     assert to_simplified(["請", "問您", "還有", "什麼問題"]) == ["请", "问您", "还有", "什么问题"]
+    assert to_simplified(["这個帐", "单", "写著", "帐篷", "著名"]) == ["这个账", "单", "写着", "帐篷", "著名"]
     assert to_simplified(["ＡＢ", "１２", "好的，"]) == ["AB", "12", "好的，"]
 
 
