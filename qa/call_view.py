@@ -22,7 +22,7 @@ from qa.scorecard import Scorecard
 from qa.store.engine import Store
 from qa.store.schema import Call, ScorecardRow, TranscriptRow
 from qa.store.scorecards import load_scorecard
-from qa.store.transcripts import load_transcript
+from qa.store.transcripts import current_transcript_id, load_transcript
 from scoring_rules.model import Pack
 from speech.types import Transcript
 
@@ -92,6 +92,15 @@ def open_call(
         )
     audit_look(store, identity, "unmask" if unmasked else "see", call_id)
     return view
+
+
+def glance(store: Store, identity: Identity, call_id: str) -> tuple[CallRow, bool]:
+    """A call's line as lists show it, and whether it has a recording. Raises as `open_call` does."""
+    with store.read() as session:
+        call = reached(session, identity, Right.SEE, call_id)
+        if current_transcript_id(session, call_id) is None:
+            raise KeyError(f"call {call_id} has no transcript")
+        return rows_of(session, Call.id == call_id, (Call.id,), 1, 0)[0], call.recording_id is not None
 
 
 _remembered: dict[tuple[str, str, int, bool], Transcript] = {}

@@ -43,7 +43,7 @@ PLAYABLE = {  # (container, codec) that browsers play and seek as they are → m
     ("flac", "flac"): "audio/flac",
 }
 COPY_TYPE = "audio/ogg"
-_DIGITS = frozenset("0123456789０１２３４５６７８９零〇一二三四五六七八九幺两")
+DIGITS = frozenset("0123456789０１２３４５６７８９零〇一二三四五六七八九幺两")
 
 
 class Hearing(StrEnum):
@@ -101,8 +101,8 @@ def _is_sure(word: Word, turn: Turn) -> bool:
 
 
 def _has_doubtful_digits(words: Sequence[Word]) -> bool:
-    digits = [word for word in words if any(character in _DIGITS for character in word.text)]
-    count = sum(character in _DIGITS for word in digits for character in word.text)
+    digits = [word for word in words if any(character in DIGITS for character in word.text)]
+    count = sum(character in DIGITS for word in digits for character in word.text)
     return count >= DOUBTFUL_DIGITS and any(word.probability < DOUBTFUL for word in digits)
 
 

@@ -34,7 +34,9 @@ from starlette.routing import Route
 from qa import accounts
 from qa.access import AccessDenied, Identity, Right
 from qa.accounts import AccountError, Refusal, SignInRefused
+from qa.call_api import call_routes
 from qa.desk import COOKIE, Desk
+from qa.figures_files import routes as board_routes
 from qa.media import (
     COPY_TYPE,
     Hearing,
@@ -45,6 +47,7 @@ from qa.media import (
     playable,
 )
 from qa.messages import DEFAULT_LANGUAGE, LANGUAGES, in_language, text
+from qa.origin import same_origin
 from qa.review import audit_look, recording_of
 from qa.store.transcripts import current_transcript_id, load_transcript
 from speech.types import Span
@@ -95,6 +98,8 @@ def routes(desk: Desk, *, https: bool = False) -> list[Route]:
         Route(PASSWORD, pages.password, methods=["GET", "POST"]),
         Route("/api/sound/{call_id:path}", sound.sound, methods=["GET", "HEAD"]),
         Route("/api/peaks/{call_id:path}", sound.peaks, methods=["GET"]),
+        *call_routes(desk),
+        *board_routes(desk),
     ]
 
 
@@ -175,7 +180,7 @@ class _SignInPages:
 
     async def sign_out(self, request: Request) -> Response:
         token = self._desk.token(request.cookies)
-        if token is not None and _same_origin(request):
+        if token is not None and same_origin(request):
             await run_in_threadpool(accounts.sign_out, self._desk.store, token)
         response = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
         response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax", secure=self._https)
@@ -302,17 +307,9 @@ def _local(address: str) -> str:
     return address
 
 
-def _same_origin(request: Request) -> bool:
-    """Whether a request comes from a page of ours, as far as the browser says."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return False
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
-
-
 async def _form(request: Request) -> Mapping[str, str] | None:
     """The fields of a form of ours; None for one from elsewhere or too long."""
-    if not _same_origin(request) or int(request.headers.get("content-length") or MAX_FORM_BYTES + 1) > MAX_FORM_BYTES:
+    if not same_origin(request) or int(request.headers.get("content-length") or MAX_FORM_BYTES + 1) > MAX_FORM_BYTES:
         return None
     return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
 

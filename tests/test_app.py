@@ -27,8 +27,6 @@ from qa.access import MATRIX, Reach, Right, Role
 from qa.commands.app import close_demo_accounts, demo_accounts, ensure_admin
 from qa.media import Hearing
 from qa.messages import catalogue
-from qa.pages.player_data import doubtful_places, parts, player_data
-from qa.call_view import open_call
 from qa.store.accounts import Account
 from qa.store.schema import AuditEvent
 from qa.web import RIGHT_TO, Guard, _local, routes
@@ -201,33 +199,6 @@ def test_peaks_are_those_of_the_masked_copy(client: TestClient, site: AppSite):
     assert len(peaks["channels"]) == 2
     client.cookies.update(site.cookies(Role.AGENT))
     assert client.get("/api/peaks/number").status_code == 403
-
-
-# What the player is given
-
-
-def test_a_turn_is_cut_at_findings_and_doubtful_words():
-    hits = [{"number": 0, "from": 2, "to": 5}, {"number": 1, "from": 4, "to": 6}]
-    cut = parts("零一二三四五六", hits, [(5, 7)])
-    assert "".join(part["text"] for part in cut) == "零一二三四五六"
-    assert [(p["text"], p["hits"], p["doubtful"]) for p in cut] == [
-        ("零一", [], False), ("二三", [0], False), ("四", [0, 1], False), ("五", [1], True), ("六", [], True),
-    ]  # fmt: skip
-
-
-def test_the_player_gets_findings_at_their_characters_with_what_to_say(site: AppSite):
-    identity = accounts.sign_in(site.store, "inspector", PASSWORD)[0]
-    view = open_call(site.store, identity, "refund")
-    data = player_data(view, site.desk.pack, "zh", may_judge=True)
-    hit = next(hit for hit in data["hits"] if hit["rule"] == "neg.cannot")
-    said = "".join(part["text"] for part in data["turns"][hit["turn"]]["parts"])
-    assert said[hit["from"] : hit["to"]] == hit["quote"]
-    assert "没办法" in hit["quote"]
-    assert hit["why"]
-    assert hit["say"]
-    assert [i["rule"] for i in data["card"]["items"] if i["group"] == "faults"].count("neg.cannot") == 1
-    assert data["turns"][1]["negative"]
-    assert doubtful_places(view.transcript.turns[0]) == []
 
 
 # Pages

@@ -1,4 +1,8 @@
-"""Call 通话: the recording, what was said, and the scorecard with its evidence, side by side."""
+"""Call 通话: the recording, what was said, and the scorecard with its evidence, side by side.
+
+The page hands the player the call's address; what is shown and done there goes through qa/call_api.py. What leads away
+from the call (next, previous, finish, back to the list) comes back here.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,17 @@ from streamlit.components.v2 import component
 
 from qa.access import AccessDenied, Identity, Right
 from qa.call_filter import CallFilter
-from qa.call_lists import neighbours
-from qa.call_view import CallView, open_call
-from qa.judging import Judgement, judge
-from qa.media import Hearing
+from qa.call_lists import CallRow, neighbours
+from qa.call_view import glance
 from qa.messages import text
 from qa.pages import look, visit
-from qa.pages.player_data import player_data
 from qa.review import Conflict, finish
-from qa.verdicts import Verdict
 
 ADDRESS = "call"
+SCRIPTS = ("player_sound.js", "player_timeline.js", "player_dialogue.js", "player_card.js", "player_panel.js", "player.js")
+
+# The page is one instrument: it takes the width and the height that there are.
+ROOM = "<style>[data-testid=stMainBlockContainer] { padding: 2.2rem 1.4rem .5rem; max-width: none; }</style>"
 
 
 def opens_for(identity: Identity) -> bool:
@@ -28,9 +32,8 @@ def opens_for(identity: Identity) -> bool:
 
 @st.cache_resource
 def _player():
-    return component(
-        "huiting_player", html=look.asset("player.html"), css=look.asset("player.css"), js=look.asset("player.js")
-    )
+    scripts = "\n".join(look.asset(name) for name in SCRIPTS)
+    return component("huiting_player", html=look.asset("player.html"), css=look.asset("player.css"), js=scripts)
 
 
 def draw() -> None:
@@ -39,34 +42,45 @@ def draw() -> None:
     if not call_id:
         st.info(text("app.no_call_chosen"))
         return
-    unmasked, hearing = _choices(here, call_id)
     try:
-        view = open_call(here.desk.store, here.identity, call_id, unmasked=unmasked)
+        row, has_recording = glance(here.desk.store, here.identity, call_id)
     except AccessDenied:
         st.error(text("app.no_such_call"))
         return
     except KeyError:
         st.info(text("app.not_heard"))
         return
-    _head(view, here)
-    _drawn(view, here, hearing)
+    st.html(ROOM)
+    _head(row, here)
+    address = quote(call_id, safe="")
+    turn = st.query_params.get("turn", "")
+    result = _player()(
+        key=f"player-{call_id}",
+        data={
+            "call": call_id,
+            "language": here.language,
+            "sound": f"/api/sound/{address}" if has_recording else "",
+            "peaks": f"/api/peaks/{address}" if has_recording else "",
+            "turn": int(turn) if turn.isdecimal() and len(turn) < 6 else None,
+            "me": here.identity.login,
+            "notice": st.session_state.pop("notice", ""),
+            "problem": st.session_state.pop("problem", False),
+            "labels": {"saved": text("app.saved"), "failed": text("call.failed")},
+        },
+        on_finish_change=lambda: None,
+        on_go_change=lambda: None,
+    )
+    if result.finish and here.may(Right.VERDICT):
+        _finish(here, call_id, int(result.finish))
+    if result.go == "list":
+        pages = st.session_state["pages"]
+        st.switch_page(pages.get("queue") or pages["mine"], query_params=_list().to_address())
+    if result.go in ("next", "previous"):
+        before, after = neighbours(here.desk.store, here.identity, _list(), here.desk.site, call_id)
+        _leave_for(after if result.go == "next" else before)
 
 
-def _choices(here: visit.Visit, call_id: str) -> tuple[bool, Hearing]:
-    """Masked is the default, in every visit anew; the switches are there for those who may only."""
-    unmasked, original = False, False
-    switches = [right for right in (Right.UNMASK, Right.PLAY_ORIGINAL) if here.may(right)]
-    if switches:
-        with st.container(horizontal=True, horizontal_alignment="right"):
-            if Right.UNMASK in switches:
-                unmasked = st.toggle(text("app.unmask"), key=f"unmask-{call_id}")
-            if Right.PLAY_ORIGINAL in switches:
-                original = st.toggle(text("app.play_original"), key=f"original-{call_id}")
-    return unmasked, Hearing.ORIGINAL if original else Hearing.MASKED
-
-
-def _head(view: CallView, here: visit.Visit) -> None:
-    row = view.row
+def _head(row: CallRow, here: visit.Visit) -> None:
     facts = [
         row.id,
         look.when(row.started_at, here.desk.site.zone),
@@ -75,80 +89,28 @@ def _head(view: CallView, here: visit.Visit) -> None:
         row.kind or "",
         look.clock(row.duration),
         *look.why(row, here.desk.site.passing),
-        text("app.unmasked_now") if view.unmasked else text("app.masked_now"),
     ]
     st.caption(" · ".join(filter(None, facts)).replace("*", r"\*"))
 
 
-def _drawn(view: CallView, here: visit.Visit, hearing: Hearing) -> None:
-    call_id, may_judge = view.row.id, here.may(Right.VERDICT)
-    data = player_data(view, here.desk.pack, here.language, may_judge=may_judge)
-    address = quote(call_id, safe="")
-    turn = st.query_params.get("turn", "")
-    data |= {
-        "sound": f"/api/sound/{address}?hearing={hearing.value}" if view.has_recording else "",
-        "peaks": f"/api/peaks/{address}" if view.has_recording else "",
-        "turn": int(turn) if turn.isdecimal() and len(turn) < 6 else None,
-        "me": here.identity.login,
-        "saved": st.session_state.pop("saved", ""),
-        "conflict": st.session_state.pop("conflict", ""),
-    }
-    result = _player()(
-        key=f"player-{call_id}",
-        data=data,
-        on_verdict_change=lambda: None,
-        on_finish_change=lambda: None,
-        on_go_change=lambda: None,
-    )
-    if result.verdict:
-        _judge(view, here, result.verdict)
-    if result.finish:
-        _finish(view, here)
-    if result.go in ("next", "previous"):
-        _go(view, here, result.go)
-
-
-def _judge(view: CallView, here: visit.Visit, asked: dict) -> None:
-    """One verdict, saved at once; the sound plays on."""
-    if view.scorecard_id is None:
-        return
-    given = Judgement(
-        view.row.id,
-        view.scorecard_id,
-        str(asked["rule"]),
-        Verdict(asked["verdict"]),
-        asked.get("finding"),
-    )
+def _finish(here: visit.Visit, call_id: str, scorecard_id: int) -> None:
+    """`scorecard_id` is the one that the person saw."""
+    _, following = neighbours(here.desk.store, here.identity, _list(), here.desk.site, call_id)
     try:
-        judge(here.desk.store, here.identity, given)
-        st.session_state["saved"] = text("app.saved")
+        finish(here.desk.store, here.identity, call_id, scorecard_id)
     except Conflict:
-        st.session_state["conflict"] = text("app.conflict")
-    st.rerun()
-
-
-def _finish(view: CallView, here: visit.Visit) -> None:
-    if view.scorecard_id is None:
-        return
-    _, following = neighbours(here.desk.store, here.identity, _list(), here.desk.site, view.row.id)
-    try:
-        finish(here.desk.store, here.identity, view.row.id, view.scorecard_id)
-    except Conflict:
-        st.session_state["conflict"] = text("app.conflict")
-        st.rerun()
+        _tell(text("app.conflict"), problem=True)
     _leave_for(following)
 
 
-def _go(view: CallView, here: visit.Visit, way: str) -> None:
-    before, after = neighbours(here.desk.store, here.identity, _list(), here.desk.site, view.row.id)
-    _leave_for(after if way == "next" else before)
-
-
 def _leave_for(call_id: str | None) -> None:
-    query = _list().to_address()
     if call_id is not None:
-        look.open_call(call_id, query)
-    st.session_state["saved"] = text("app.list_ends")
+        look.open_call(call_id, _list().to_address())
+    _tell(text("app.list_ends"))
+
+
+def _tell(notice: str, *, problem: bool = False) -> None:
+    st.session_state["notice"], st.session_state["problem"] = notice, problem
     st.rerun()
 
 
