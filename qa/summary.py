@@ -6,21 +6,25 @@ from collections import Counter, defaultdict
 from statistics import fmean
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from qa.messages import current_language, text
+from qa.redact import mask_identifier
 from qa.rulebook import packs_in_force
 from qa.settings import Settings
-from qa.states import Outcome
+from qa.states import Outcome, Reason
 from qa.store.engine import Store
 from qa.store.schema import Call, ItemRow, Measures, Night, NightFile, ScorecardRow, TranscriptRow
 from scoring_rules.model import RuleStatus
 
 TOP_ITEMS = 8
 TOP_CALLS = 8
+LEFT_FILES = 40  # not scored, listed one by one; a night of thousands may have more
+DONE_BEFORE = (Reason.ALREADY_DONE, Reason.ALREADY_QUARANTINED)
 LONG_SILENCE = 15.0  # seconds: domain.md §4, serious when unexplained
 
 
@@ -30,9 +34,15 @@ def print_summary(console: Console, store: Store, night_id: int, settings: Setti
         night = session.get_one(Night, night_id)
         files = list(session.scalars(select(NightFile).where(NightFile.night_id == night_id).order_by(NightFile.path)))
         console.print(Panel(_account(night, files, settings), title=text("summary.title", night=night_id)))
-        left = [f for f in files if f.outcome not in (Outcome.SCORED, Outcome.PENDING)]
+        before = Counter(f.reason for f in files if f.reason in DONE_BEFORE)
+        if before:
+            told = " · ".join(f"{text(f'reason.{reason}')} {before[reason]}" for reason in DONE_BEFORE if before[reason])
+            console.print(f"{text('summary.done_before')}: {told}", style="dim")
+        left = [f for f in files if f.outcome not in (Outcome.SCORED, Outcome.PENDING) and f.reason not in DONE_BEFORE]
         if left:
             console.print(_left_table(left))
+        if len(left) > LEFT_FILES:
+            console.print(text("summary.more", count=len(left) - LEFT_FILES), style="dim")
         scored = [f.call_id for f in files if f.outcome == Outcome.SCORED and f.call_id]
         if scored:
             console.print(_first_look(session, scored))
@@ -64,9 +74,12 @@ def _left_table(files: list[NightFile]) -> Table:
     table = Table(title=text("summary.left"), title_justify="left")
     for column in ("outcome", "reason", "file", "why"):
         table.add_column(text(f"summary.column_{column}"), overflow="fold")
-    for f in sorted(files, key=lambda f: (f.outcome, f.reason or "", f.path)):
+    worst = (Outcome.FAILED, Outcome.QUARANTINED, Outcome.SKIPPED)
+    for f in sorted(files, key=lambda f: (worst.index(Outcome(f.outcome)), f.reason or "", f.path))[:LEFT_FILES]:
         reason = text(f"reason.{f.reason}") if f.reason else ""
-        table.add_row(text(f"outcome.{f.outcome}"), reason, f.path.rsplit("/", 1)[-1], f.message or "")
+        name = f.path.rsplit("/", 1)[-1]
+        why = (f.message or "").removeprefix(f"{name}: ")  # the file has a column of its own
+        table.add_row(text(f"outcome.{f.outcome}"), reason, escape(mask_identifier(name)), "" if why == f.reason else escape(why))
     return table
 
 

@@ -16,11 +16,12 @@ from qa.exit_codes import Exit
 from qa.messages import current_language, text
 from qa.settings import Settings
 from qa.store.engine import Store
+from scoring_rules.messages import message
 from speech.types import Transcript
 
 STYLE = {"pass": "green", "fail": "bold red", "not_applicable": "dim", "not_evaluated": "yellow"}
 STATUS_STYLE = {"confirmed": "red", "suspected": "yellow", "mitigated": "green"}
-DOUBTFUL = 0.5  # word probability below which a printed transcript underlines a word
+ROOM_BESIDE = 36  # columns for outcome, points and the frame of the table of items
 
 
 def show_command(path: Path | None, call_id: str, with_transcript: bool, unmasked: bool) -> Exit:
@@ -62,12 +63,16 @@ def print_call(
             return True
         transcript = load_transcript(session, call_id)
     texts = [turn.text for turn in transcript.turns]
+    shown = texts if unmasked else mask_turns(texts)  # as long as the texts, place by place
     console.print(Panel(_head(call, card, transcript, settings), title=text("show.title", call=call_id)))
-    console.print(_items(card, transcript, texts, unmasked))
+    telling, plain = _parted(card)
+    console.print(_items(console, telling, transcript, shown))
+    for outcome, items in plain.items():
+        names = "  ".join(f"{_name(item)} [dim]{item.rule}[/]" for item in items)
+        console.print(f"[{STYLE[outcome]}]{text(f'item.{outcome}')} {len(items)}[/]: {names}")
     for line in card.explain(current_language()):
         console.print(f"  {escape(line)}")
     if with_transcript:
-        shown = texts if unmasked else mask_turns(texts)
         console.print(f"\n[bold]{text('show.transcript')}[/]")
         for number, (turn, said) in enumerate(zip(transcript.turns, shown, strict=True)):
             when = "" if turn.start is None else f"{_clock(turn.start)} "
@@ -85,7 +90,7 @@ def print_call(
 
 def _head(call, card, transcript: Transcript, settings: Settings) -> str:
     score = "—" if card.score is None else f"{card.score:.0f}"
-    band = card.band.get(current_language(), "")
+    band = "" if card.fatal else card.band.get(current_language(), "")  # nothing excellent about a fatal error
     fatal = f" [bold red]{text('summary.fatal')}[/]" if card.fatal else ""
     when = f"{call.started_at.astimezone(settings.time_zone):%Y-%m-%d %H:%M}" if call.started_at else ""
     facts = [call.agent, call.team, call.queue, call.kind, when, _clock(transcript.duration or 0)]
@@ -100,29 +105,44 @@ def _head(call, card, transcript: Transcript, settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def _items(card, transcript: Transcript, texts: list[str], unmasked: bool) -> Table:
-    table = Table(show_lines=False, expand=True)
-    for column in ("item", "outcome", "points", "evidence"):
-        table.add_column(text(f"show.column_{column}"), overflow="fold", ratio={"item": 3, "evidence": 6}.get(column))
+def _parted(card) -> tuple[list, dict[str, list]]:
+    """The items that have something to show, in the order of their dimensions, and the others by outcome."""
     order = {dimension.id: place for place, dimension in enumerate(card.dimensions)}
+    telling: list = []
+    plain: dict[str, list] = {"pass": [], "not_applicable": []}
     for item in sorted(card.items, key=lambda item: order.get(item.dimension, len(order))):
         if item.draft:
             continue
+        alone = not item.findings and not item.cost and not item.gain and item.outcome.value in plain
+        (plain[item.outcome.value] if alone else telling).append(item)
+    return telling, {outcome: items for outcome, items in plain.items() if items}
+
+
+def _name(item) -> str:
+    return item.name.get(current_language(), item.rule)
+
+
+def _items(console: Console, items: list, transcript: Transcript, texts: list[str]) -> Table:
+    table = Table(show_lines=False, expand=True)
+    longest = max((len(item.rule) for item in items), default=0)
+    for column in ("item", "outcome", "points", "evidence"):
+        # Where there is room, a rule's id stands on one line, to be copied.
+        least = longest if column == "item" and console.width >= 2 * longest + ROOM_BESIDE else None
+        ratio = {"item": 3, "evidence": 6}.get(column)
+        table.add_column(text(f"show.column_{column}"), overflow="fold", ratio=ratio, min_width=least)
+    for item in items:
         outcome = f"[{STYLE[item.outcome.value]}]{text(f'item.{item.outcome.value}')}[/]"
         if item.fatal and item.outcome.value == "fail":
             outcome = f"[bold red]{text('summary.fatal')}[/]"
-        reason = f" [dim]{item.reason}[/]" if item.reason else ""
+        reason = f" [dim]{message(f'reason.{item.reason}', current_language())}[/]" if item.reason else ""
         points = f"−{item.cost:g}" if item.cost else f"+{item.gain:g}" if item.gain else ""
-        evidence = "\n".join(_evidence(found, transcript, texts, unmasked) for found in item.findings)
-        name = item.name.get(current_language(), item.rule)
-        table.add_row(f"{name}\n[dim]{item.rule}[/]", outcome + reason, points, evidence)
+        evidence = "\n".join(_evidence(found, transcript, texts) for found in item.findings)
+        table.add_row(f"{_name(item)}\n[dim]{item.rule}[/]", outcome + reason, points, evidence)
     return table
 
 
-def _evidence(found, transcript: Transcript, texts: list[str], unmasked: bool) -> str:
-    """Where a finding is and what was said there: seconds, turn, and the words in their turn."""
-    from qa.redact import mask
-
+def _evidence(found, transcript: Transcript, texts: list[str]) -> str:
+    """Where a finding is and what was said there: seconds, turn, and the words in their turn, as they may be shown."""
     finding = found.finding
     style = STATUS_STYLE.get(finding.status.value, "")
     parts = []
@@ -133,14 +153,14 @@ def _evidence(found, transcript: Transcript, texts: list[str], unmasked: bool) -
         if turn is not None and place.start_char is not None and place.end_char is not None:
             said = texts[place.turn]
             quote = said[max(0, place.start_char - 12) : place.end_char + 12]
-            parts.append(f"{when}#{place.turn} “{escape(quote if unmasked else mask(quote))}”")
+            parts.append(f"{when}#{place.turn} “{escape(quote)}”")
         elif place.turns:
             parts.append(f"{when}#{place.turns[0]}–{place.turns[-1]}")
         elif place.start is not None and place.end is not None:
             parts.append(f"{when}{place.end - place.start:.1f} s")
         elif turn is not None:
             parts.append(f"{when}#{place.turn}")
-    status = f"[{style}]{text(f'finding.{finding.status.value}')}[/] [dim]{finding.how}[/] "
+    status = f"[{style}]{text(f'finding.{finding.status.value}')}[/] [dim]{message(f'how.{finding.how}', current_language())}[/] "
     covered = f" [dim]({text('show.covered', by=found.covered_by)})[/]" if found.covered_by else ""
     return status + "; ".join(parts) + covered
 
