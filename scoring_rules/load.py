@@ -29,16 +29,14 @@ from scoring_rules.model import (
     Lexicon,
     Mitigation,
     Pack,
-    Phrase,
     Place,
     Rule,
     RuleClass,
     RuleStatus,
     Scoring,
     Text,
-    Tolerance,
 )  # fmt: skip
-from scoring_rules.parse import Conditions, places
+from scoring_rules.parse import Conditions, places, read_phrases
 from scoring_rules.problems import Origin, PackError, Problems
 from scoring_rules.source import Source, read_file
 
@@ -274,9 +272,9 @@ def _changed(rule: Rule, node: Source, conditions: Conditions) -> Rule:
             changes[key] = keys[key].number(0, 100)
     more = conditions.read_all(keys["match"]) if "match" in keys else ()
     if "phrases" in keys:
-        tolerance = keys["tolerance"].choice([t.value for t in Tolerance]) if "tolerance" in keys else "variants"
-        phrase = Phrase(keys["phrases"].texts(), Tolerance(tolerance))
-        more = (*more, Condition(phrase, EVERYWHERE, keys["phrases"].origin))
+        phrase = read_phrases(keys["phrases"], keys)
+        if phrase is not None:
+            more = (*more, Condition(phrase, EVERYWHERE, keys["phrases"].origin))
     if more:
         changes["match"] = (*rule.match, *more)
     for key in ("unless", "suspect"):

@@ -205,6 +205,11 @@ Keys = Mapping[str, Source]
 
 
 def _phrase(_: Conditions, node: Source, keys: Keys, __: str) -> Test | None:
+    return read_phrases(node, keys)
+
+
+def read_phrases(node: Source, keys: Keys) -> Phrase | None:
+    """A list of phrases with the `tolerance` among `keys`, or None after noting that there is none."""
     phrases = node.texts()
     for item in node.many():
         text = item.text()
