@@ -40,7 +40,7 @@ class Desk:
 
     @property
     def sound_folder(self) -> Path:
-        return self.settings.data.folder / "sound"
+        return self.settings.sound_folder
 
     def cookie(self, token: str) -> str:
         """A session's token, signed."""

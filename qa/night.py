@@ -230,8 +230,23 @@ class NightRun:
                     ledger.finish(session, transcript.id, Stage.EMOTION, transcript.fingerprints["emotion"], night_id)
         if outcome is Outcome.SCORED:
             self._score(night_id, transcript.id)
+            self._keep_peaks(transcript.id)
         else:
             self.on_done(transcript.id, outcome)
+
+    def _keep_peaks(self, call_id: str) -> None:
+        """The waveform that people will see; a recording that is gone by now has none, and is scored all the same."""
+        from qa.media import RecordingGone, keep_peaks
+
+        with self.store.read() as session:
+            recording = session.get_one(Call, call_id).recording
+        if recording is None:
+            return
+        try:
+            with self._disk():
+                keep_peaks(self.settings.sound_folder, Path(recording.path), recording.sha256)
+        except RecordingGone as error:
+            log.warning("no waveform", call=call_id, error=str(error))
 
     def _score(self, night_id: int, call_id: str) -> None:
         try:

@@ -264,6 +264,11 @@ class Settings(Section):
         return ZoneInfo(self.site.time_zone)
 
     @property
+    def sound_folder(self) -> Path:
+        """Copies of recordings for the browser, and their waveforms."""
+        return self.data.folder / "sound"
+
+    @property
     def store_url(self) -> str:
         """The database: `store.url`, else SQLite in the data folder."""
         return self.store.url or f"sqlite:///{self.data.folder / 'huiting.db'}"

@@ -42,13 +42,14 @@ from qa.media import (
     Hearing,
     RecordingGone,
     copy_for_browser,
-    peaks_of,
+    peaks,
     personal_spans,
     playable,
 )
 from qa.messages import DEFAULT_LANGUAGE, LANGUAGES, in_language, text
 from qa.origin import same_origin
 from qa.review import audit_look, recording_of
+from qa.store.schema import Recording
 from qa.store.transcripts import current_transcript_id, load_transcript
 from speech.types import Span
 
@@ -353,27 +354,33 @@ class _Sound:
         return FileResponse(path, media_type=media_type, headers=PRIVATE)
 
     def _peaks(self, request: Request, hearing: Hearing) -> Response:
-        """Always those of the masked copy: a waveform is no reason to open the original."""
-        path, _ = self._copy(request.state.identity, request.path_params["call_id"], Hearing.MASKED)
-        return JSONResponse(peaks_of(path), headers=PRIVATE)
+        """Always as the masked sound has them: a waveform is no reason to open the original."""
+        found, beeps = self._recording(request.state.identity, request.path_params["call_id"], Hearing.MASKED)
+        return JSONResponse(peaks(self._desk.sound_folder, Path(found.path), found.sha256, beeps), headers=PRIVATE)
 
     def _copy(self, identity: Identity, call_id: str, hearing: Hearing) -> tuple[Path, str]:
         """Raises AccessDenied; KeyError for a call without recording or transcript; RecordingGone."""
+        found, beeps = self._recording(identity, call_id, hearing)
+        recording = Path(found.path)
+        as_it_is = None if beeps else playable(recording, found.size)
+        if as_it_is is not None:
+            return recording, as_it_is
+        return copy_for_browser(self._desk.sound_folder, recording, found.sha256, hearing, beeps), COPY_TYPE
+
+    def _recording(
+        self, identity: Identity, call_id: str, hearing: Hearing
+    ) -> tuple[Recording, tuple[Span, ...]]:
+        """A call's recording and what of it is beeped. Raises AccessDenied; KeyError."""
         found = recording_of(self._desk.store, identity, RIGHT_TO[hearing], call_id)
         if found is None:
             raise KeyError(call_id)
-        recording, beeps = Path(found.path), ()
         if hearing is Hearing.ORIGINAL:
-            as_it_is = playable(recording, found.size)
-            if as_it_is is not None:
-                return recording, as_it_is
-        else:
-            with self._desk.store.read() as session:
-                transcript_id = current_transcript_id(session, call_id)
-            if transcript_id is None:
-                raise KeyError(call_id)
-            beeps = self._beeps(call_id, transcript_id)
-        return copy_for_browser(self._desk.sound_folder, recording, found.sha256, hearing, beeps), COPY_TYPE
+            return found, ()
+        with self._desk.store.read() as session:
+            transcript_id = current_transcript_id(session, call_id)
+        if transcript_id is None:
+            raise KeyError(call_id)
+        return found, self._beeps(call_id, transcript_id)
 
     def _find_beeps(self, call_id: str, transcript_id: int) -> tuple[Span, ...]:
         with self._desk.store.read() as session:

@@ -20,7 +20,8 @@ from qa.media import (
     Hearing,
     RecordingGone,
     copy_for_browser,
-    peaks_of,
+    keep_peaks,
+    peaks,
     personal_spans,
     playable,
 )
@@ -132,13 +133,29 @@ def test_a_copy_is_made_once_and_anew_for_other_spans(recording: Path, tmp_path:
 
 
 def test_peaks_show_both_channels_in_tenths_of_a_second(recording: Path, tmp_path: Path):
-    peaks = peaks_of(masked(tmp_path, recording))
-    span = number_span()
-    assert len(peaks["channels"]) == 2
-    for channel in peaks["channels"]:
+    beeps, span = personal_spans(transcript("number")), number_span()
+    found = peaks(tmp_path, recording, content_hash(recording), beeps)
+    assert len(found["channels"]) == 2
+    for channel in found["channels"]:
         assert len(channel) == pytest.approx((transcript("number").duration or 0) * 10, abs=1)
         assert 90 < channel[2] < 115  # 0.4 of 255
         assert channel[int(span.start * 10) + 2] < 30  # the beep
+
+
+def test_peaks_are_measured_once_and_outlive_the_recording(recording: Path, tmp_path: Path):
+    own = tmp_path / "own.wav"
+    own.write_bytes(recording.read_bytes())
+    made = keep_peaks(tmp_path, own, content_hash(recording))
+    own.unlink()
+    assert keep_peaks(tmp_path, own, content_hash(recording)) == made
+    assert len(peaks(tmp_path, own, content_hash(recording), ())["channels"][0]) > 10
+    with pytest.raises(RecordingGone):
+        keep_peaks(tmp_path / "elsewhere", own, content_hash(recording))
+
+
+def test_peaks_of_a_recording_without_times_are_beeped_to_its_end(recording: Path, tmp_path: Path):
+    found = peaks(tmp_path, recording, content_hash(recording), [Span(0.0, float("inf"))])
+    assert {peak for channel in found["channels"] for peak in channel} == {round(0.08 * 255)}
 
 
 def test_a_recording_that_changed_is_not_played(recording: Path, tmp_path: Path):
