@@ -63,7 +63,8 @@ def draw() -> None:
     st.caption(text("board.counted", few=FEW_CALLS))
     st.html(_heads(found.total, scope, desk.site.passing))
     names = {rule.id: pick(rule.name, here.language) for rule in desk.pack.rules}
-    measure, step = _choice("measure", MEASURES, charts.measure_name), _choice("step", STEPS, _step_name)
+    with st.container(horizontal=True):
+        measure, step = _choice("measure", MEASURES, charts.measure_name), _choice("step", STEPS, _step_name)
     _charts(_Page(here, scope, found, names, measure, step))
     _tables(here, scope)
 
@@ -201,17 +202,17 @@ def _charts(page: _Page) -> None:
         st.subheader(text("board.title_teams", measure=charts.measure_name(page.measure)))
         _chart(page, "teams", charts.comparison(found.teams, page.measure), lambda name: scope.calls(team=name))
         _group_table(page, found.teams, text("app.field_team"), lambda name: scope.calls(team=name))
+        st.subheader(text("board.title_agents", measure=charts.measure_name(page.measure)))
+        _chart(page, "agents", charts.comparison(found.agents, page.measure), lambda name: scope.calls(agent=name))
+        if len(found.agents) > charts.MOST_AGENTS:
+            st.caption(text("board.lowest", count=charts.MOST_AGENTS, all=len(found.agents)))
+        _group_table(page, found.agents, text("app.field_agent"), lambda name: scope.calls(agent=name))
     with right:
         st.subheader(text("board.title_distribution"))
         _chart(page, "distribution", charts.distribution(found.bars, page.here.desk.site.passing), _bar_of(page))
         st.subheader(text("board.title_pareto"))
         _chart(page, "pareto", charts.pareto(found.items, page.names), lambda rule: scope.calls(rule=rule))
         _item_table(page)
-        st.subheader(text("board.title_agents", measure=charts.measure_name(page.measure)))
-        _chart(page, "agents", charts.comparison(found.agents, page.measure), lambda name: scope.calls(agent=name))
-        if len(found.agents) > charts.MOST_AGENTS:
-            st.caption(text("board.lowest", count=charts.MOST_AGENTS, all=len(found.agents)))
-        _group_table(page, found.agents, text("app.field_agent"), lambda name: scope.calls(agent=name))
 
 
 def _days(scope: Scope, at: Any, step: str) -> dict[str, str]:

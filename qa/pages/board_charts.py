@@ -12,7 +12,7 @@ from qa.messages import text
 from qa.store.figures import NON_FATAL
 
 INK, FAINT, GREY = "#0b5cad", "#9db8d2", "#8a94a3"
-ROW = 24  # pixels of a row
+ROW, AXIS = 24, 60  # pixels: of a row, and of the axis below
 MOST_ITEMS, MOST_AGENTS = 15, 25
 PICK = "pick"  # the selection that a click makes
 
@@ -39,6 +39,7 @@ def distribution(bars: Sequence[Bar], passing: float) -> alt.LayerChart:
         x=alt.X("low:Q", title=text("board.axis_score"), scale=alt.Scale(nice=False)),
         x2="high:Q",
         y=alt.Y("calls:Q", title=text("board.axis_calls"), axis=alt.Axis(tickMinStep=1)),
+        y2=alt.datum(0),
         color=alt.condition("datum.passed", alt.value(INK), alt.value(FAINT)),
         tooltip=[_tip("range:N", "axis_score"), _tip("calls:Q", "axis_calls")],
     )
@@ -77,16 +78,18 @@ def pareto(items: Sequence[ItemFigure], names: Mapping[str, str]) -> alt.LayerCh
          "told": f"{item.failed} · {100 * (item.rate.value or 0):.1f} % · Σ {100 * item.cumulative:.0f} %"}
         for item in items[:MOST_ITEMS] if item.failed
     ]  # fmt: skip
+    most = max((row["failed"] for row in rows), default=1)
+    room = alt.Scale(domainMax=most * 1.5, nice=False)  # for the words behind the longest bar
     base = alt.Chart(alt.Data(values=rows)).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
-        x=alt.X("failed:Q", title=text("board.axis_failed"), axis=alt.Axis(tickMinStep=1)),
+        y=alt.Y("name:N", sort=None, title=None, axis=_LABELS),
+        x=alt.X("failed:Q", title=text("board.axis_failed"), axis=alt.Axis(tickMinStep=1), scale=room),
         tooltip=[_tip("name:N", "axis_item"), _tip("rule:N", "axis_rule"), _tip("failed:Q", "axis_failed"),
                  _tip("judged:Q", "axis_judged"), alt.Tooltip("rate:Q", title=text("board.axis_rate"), format=".1%")],
     )  # fmt: skip
     return alt.layer(
         base.mark_bar(color=INK, height=14).add_params(_pick("rule")),
         base.mark_text(align="left", dx=5).encode(text="told:N"),
-    ).properties(height=ROW * max(2, len(rows)) + 10, usermeta=_USERMETA)
+    ).properties(height=ROW * len(rows) + AXIS, usermeta=_USERMETA)
 
 
 def comparison(groups: Sequence[Group], measure: str) -> alt.LayerChart:
@@ -97,7 +100,7 @@ def comparison(groups: Sequence[Group], measure: str) -> alt.LayerChart:
         if row["value"] is not None:
             rows.append({**row, "name": group.name, "label": f"{group.name} (n={group.sums.calls})"})
     base = alt.Chart(alt.Data(values=rows)).encode(
-        y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=220)),
+        y=alt.Y("label:N", sort=None, title=None, axis=_LABELS),
         color=alt.condition("datum.few", alt.value(GREY), alt.value(INK)),
     )
     value = _value(measure)
@@ -108,7 +111,7 @@ def comparison(groups: Sequence[Group], measure: str) -> alt.LayerChart:
             fill=alt.condition("datum.few", alt.value("white"), alt.value(INK)),
             tooltip=[_tip("name:N", "axis_name"), *_told(measure)],
         ).add_params(_pick("name")),
-    ).properties(height=ROW * max(2, len(rows)) + 10, usermeta=_USERMETA)  # fmt: skip
+    ).properties(height=ROW * len(rows) + AXIS, usermeta=_USERMETA)  # fmt: skip
 
 
 def _lowest(groups: Sequence[Group], measure: str) -> list[Group]:
@@ -156,4 +159,5 @@ def _pick(field: str) -> alt.Parameter:
     return alt.selection_point(name=PICK, fields=[field], on="click", empty=False)
 
 
+_LABELS = alt.Axis(labelLimit=260, labelOverlap=False)
 _USERMETA = {"embedOptions": {"renderer": "svg"}}  # so that a picture can be taken out of the page
