@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scoring_rules import measures, places
-from scoring_rules.call import Call, Hit, Region, inside
+from scoring_rules.call import Call, Hit, Region, common, inside
 from scoring_rules.entities import entities
 from scoring_rules.finder import ANYONE, NOTHING, Finder, Hits, Result, Scope, State, Stream, Work, in_order
 from scoring_rules.match import PATTERN, SOUND, WORDS
@@ -147,26 +147,25 @@ def _meaning(finder: Finder, test: Meaning, scope: Scope) -> Result:
 def _head(finder: Finder, test: Head, scope: Scope) -> Result:
     if reason := finder.minds.missing(test):
         return finder.unknown(reason)
-    pieces, state = _candidates(finder, test.among, test.unit, scope)
-    if not pieces:
-        return [], state
-    verdicts = finder.minds.classify(test, pieces, finder)
-    return [
-        piece._replace(how="head", sure=verdict == "yes")
-        for piece, verdict in zip(pieces, verdicts, strict=True)
-        if verdict != "no"
-    ], state
+    answers = finder.minds.answers(test, finder)
+    if not answers:
+        return NOTHING
+    area = finder.spoken(scope)
+    return [hit for hit in answers if common(area, ((hit.start, hit.end),))], State.KNOWN
 
 
 # --- logic -------------------------------------------------------------------------------------------------
 
 
 def _any(finder: Finder, test: AnyOf, scope: Scope) -> Hits:
-    states = []
+    gated, opened = finder.plan.gated, finder.open
+    best, worst = State.UNKNOWN, State.KNOWN
     for item in test.items:
-        state = yield from finder.each(item, scope)
-        states.append(state or State.KNOWN)
-    return State.UNKNOWN if min(states) is State.UNKNOWN else State.PARTIAL if max(states) else State.KNOWN
+        state = State.KNOWN
+        if id(item) in opened or id(item) not in gated:
+            state = (yield from finder.each(item, scope)) or state
+        best, worst = min(best, state), max(worst, state)
+    return State.UNKNOWN if best is State.UNKNOWN else State.PARTIAL if worst else State.KNOWN
 
 
 def _all(finder: Finder, test: All, scope: Scope) -> Hits:

@@ -95,7 +95,7 @@ def described(condition: Condition, locale: str) -> str:
     if isinstance(test, Meaning):
         return f"meaning {_words(test.exemplars)}"
     if isinstance(test, Head):
-        return f"head {test.family}"
+        return f"head {test.question}"
     if isinstance(test, Language):
         wanted = test.wanted if isinstance(test.wanted, bool) else ", ".join(test.wanted)
         return message("try.grammar", locale, name=test.name, wanted=str(wanted).lower())

@@ -51,8 +51,8 @@ class Minds:
         """For each text whether it lies near an exemplar."""
         raise NotImplementedError
 
-    def classify(self, test: Head, pieces: Sequence[Hit], finder: Finder) -> list[str]:
-        """For each stretch "yes", "doubt" or "no"."""
+    def answers(self, test: Head, finder: Finder) -> Sequence[Hit]:
+        """The stretches of a call of which the heads answer a question with yes, and, not sure, with doubt."""
         raise NotImplementedError
 
     def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:

@@ -1,169 +1,245 @@
-"""Trained classifiers, one a family: a linear head over matched words, context and, if it was trained so, an embedding.
+"""Trained heads: for each family of faults, whether an agent's stretch of talk commits it, and whether it is mitigated.
 
-A head is data/<family>.npz (bound to the sentence model whose fingerprint it holds) or data/<family>.words.npz (needs
-no model). Both are written by the trainer with `save_head` from the very `features` that are used here.
+Two voters answer every family with none, confirmed or mitigated: one reads character sequences (`Words`,
+data/heads.words.npz), one reads the situation with an adapted sentence model (`Meaning`, data/heads.meaning.npz, bound to
+the fingerprint of the model it was trained on). A `Mix` weighs their log-odds; without the sentence model the words
+vote alone, more carefully. All of it is data, written by bench/train_heads.py; data/HEADS.md says what it scores.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+from scoring_rules import features
 from scoring_rules.call import Call, Hit
-
-if TYPE_CHECKING:
-    from scoring_rules.finder import Finder
+from scoring_rules.features import Sequences, Situation, Stretch
 
 DATA = Path(__file__).parent / "data"
-FEATURE_VERSION = 1  # raised when `features` changes what a name means
-SHOWN_SHARES = 6  # features told when a verdict is explained
-WORD_PAIRS = (1, 2, 3)  # lengths of the character sequences that count as features
-_SPACE = re.compile(r"[^0-9a-z\u3400-\u9fff?]+")
+WORDS, MEANING = "heads.words.npz", "heads.meaning.npz"
+VERSION = 2  # raised when features.py changes what is seen
+CONFIRMED, MITIGATED_ANSWER = 0, 1  # columns; "none" is what they are weighed against
+MITIGATED, CLEAN = ".mitigated", ".clean"  # further questions about a family
+LONG_TURN, PART = 90, 60  # characters: longer turns are judged in parts of about this length
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """A linear head: log-odds = intercept + Σ weight·feature + embedding·vector; yes above `threshold`, doubt above `doubt`."""
+class Mix:
+    """How voters are weighed, and from which log-odds on a verdict is given.
 
-    family: str
-    fingerprint: str  # of the sentence model; empty: words only
-    intercept: float
-    weights: Mapping[str, float]
-    vector: np.ndarray  # (texts × dimensions,) float32
-    context: bool  # whether the turn before is encoded too
-    threshold: float  # log-odds
-    doubt: float  # log-odds
-
-    @property
-    def dimensions(self) -> int:
-        return len(self.vector)
-
-    def texts(self, call: Call, piece: Hit) -> list[str]:
-        """What is encoded for a stretch: itself and, if trained so, the turn before it."""
-        own = call.text((piece.start, piece.end))
-        return [own, _text_before(call, piece.turn)] if self.context else [own]
-
-    def log_odds(self, found: Mapping[str, float], vector: np.ndarray | None) -> float:
-        total = self.intercept + sum(self.weights.get(name, 0.0) * value for name, value in found.items())
-        return total if vector is None else total + float(self.vector @ vector)
-
-    def shares(self, found: Mapping[str, float], vector: np.ndarray | None) -> list[tuple[str, float]]:
-        """The log-odds each feature adds, the heaviest first; the embedding's are one sum, `meaning`."""
-        parts = [(name, self.weights[name] * value) for name, value in found.items() if self.weights.get(name)]
-        parts.sort(key=lambda part: -abs(part[1]))
-        meaning = [] if vector is None else [("meaning", float(self.vector @ vector))]
-        return [("total", self.log_odds(found, vector)), *meaning, *parts[:SHOWN_SHARES]]
-
-    def verdict(self, found: Mapping[str, float], vector: np.ndarray | None) -> str:
-        odds = self.log_odds(found, vector)
-        return "yes" if odds >= self.threshold else "doubt" if odds >= self.doubt else "no"
-
-
-def features(finder: Finder, piece: Hit) -> dict[str, float]:
-    """What a head sees of a stretch: its character sequences, its neighbours', its grammar, its place in the call.
-
-    Names: `w:` sequences of the stretch, `p:` of the turn before, `n:` of the same speaker's next turn, `g:` grammar,
-    `x:` context. Values are 1 but for lengths.
+    slopes (voters, 2), intercepts (families, 2); sure, doubt, clean (families,): log-odds of the total.
     """
-    call = finder.call
-    grammar = call.grammar
-    text = call.text((piece.start, piece.end))
-    found: dict[str, float] = {"g:length": min(len(text), 60) / 60}
-    _sequences(text, "w:", WORD_PAIRS, found)
-    _sequences(_text_before(call, piece.turn), "p:", (2,), found)
-    _sequences(_text_after(call, piece.turn), "n:", (2,), found)
-    turn_start, turn_end = call.starts[piece.turn], call.ends[piece.turn]
-    _sequences(call.plain[turn_start : piece.start], "b:", (2,), found)
-    _sequences(call.plain[piece.end : turn_end], "a:", (2,), found)
-    for lo, hi in call.clauses(piece.turn):
-        if lo < piece.end and piece.start < hi:
-            clause = call.plain[lo:hi]
-            found[f"g:subject={grammar.subject(clause, 0, hi - lo)}"] = 1.0
-            if grammar.is_question(clause):
-                found["g:question"] = 1.0
-            if grammar.is_denied(clause, 0, hi - lo):
-                found["g:denied"] = 1.0
-    lo, hi = call.around(piece, "sentence")
-    if grammar.is_quoted(call.plain[lo:hi], piece.start - lo, piece.end - lo):
-        found["g:quoted"] = 1.0
-    before = piece.turn - 1
-    if before >= 0:
-        found[f"x:before={call.role[before]}"] = 1.0
-        start, end = call.starts[before], call.ends[before]
-        if any(grammar.is_question(call.text(clause)) for clause in call.clauses(before) if start <= end):
-            found["x:asked"] = 1.0
-    runs = call.runs(("agent",))
-    place = next((n for n, run in enumerate(runs) if run[0] <= piece.turn <= run[1]), 0)
-    found[f"x:place={'first' if place == 0 else 'last' if place == len(runs) - 1 else 'middle'}"] = 1.0
-    return found
+
+    slopes: np.ndarray
+    intercepts: np.ndarray
+    sure: np.ndarray
+    doubt: np.ndarray
+    clean: np.ndarray
 
 
-def _sequences(text: str, prefix: str, lengths: tuple[int, ...], found: dict[str, float]) -> None:
-    for part in _SPACE.split(text.lower()):
-        for length in lengths:
-            for start in range(len(part) - length + 1):
-                found[prefix + part[start : start + length]] = 1.0
+@dataclass(frozen=True)
+class Words:
+    """The voter of character sequences, and the screen in front of it."""
+
+    families: tuple[str, ...]
+    table: np.ndarray  # (fields · 2^BITS, families · 2) int8
+    scale: np.ndarray  # (families · 2,) float32: one step of the table
+    bias: np.ndarray  # (families · 2,)
+    screen: np.ndarray  # (2^BITS,) float32
+    screen_bias: float
+    screen_from: float  # log-odds from which a turn is worth a look
+    mix: Mix
+
+    def odds(self, sequences: Sequences, stretches: Sequence[Stretch]) -> np.ndarray:
+        """(stretches, families, 2) log-odds of confirmed and of mitigated, each against the rest."""
+        places, values, begins = sequences.of(stretches)
+        rows = self.table[places] * values[:, None].astype(np.float32)
+        logits = np.add.reduceat(rows, begins, axis=0) * self.scale + self.bias
+        return against_rest(logits.reshape(len(stretches), -1, 2))
 
 
-def _text_before(call: Call, turn: int) -> str:
-    """The run of turns before the one at hand, as far as its last 60 characters."""
-    first = call.run_of(turn)[0]
-    if first == 0:
-        return ""
-    run = call.run_of(first - 1)
-    return " ".join(call.text((call.starts[n], call.ends[n])) for n in range(run[0], run[1] + 1))[-60:]
+@dataclass(frozen=True)
+class Meaning:
+    """The voter that reads meaning: a linear layer over the vectors of an adapted sentence model."""
+
+    low_rank: Mapping[str, tuple[np.ndarray, np.ndarray]]  # weight → (out, rank), (rank, in) float16
+    layer: np.ndarray  # (families · 2, dimension) float32
+    bias: np.ndarray  # (families · 2,)
+    mix: Mix
+
+    @cached_property
+    def adapter(self) -> dict[str, np.ndarray]:
+        """Corrections by the name of the weight they are added to."""
+        return {name: up.astype(np.float32) @ down.astype(np.float32) for name, (up, down) in self.low_rank.items()}
+
+    def odds(self, vectors: np.ndarray) -> np.ndarray:
+        """(stretches, families, 2) as `Words.odds`, from (stretches, dimension)."""
+        return against_rest((vectors @ self.layer.T + self.bias).reshape(len(vectors), -1, 2))
 
 
-def _text_after(call: Call, turn: int) -> str:
-    """The same role's next run, as far as its first 60 characters."""
-    role = call.role[turn]
-    if role is None:
-        return ""
-    run = next((run for run in call.runs((role,)) if run[0] > turn), None)
-    return "" if run is None else " ".join(call.text((call.starts[n], call.ends[n])) for n in range(run[0], run[1] + 1))[:60]
+def against_rest(logits: np.ndarray) -> np.ndarray:
+    """(…, 2) log-odds of each of two answers against all else, from logits of which "none" has 0."""
+    others = logits[..., ::-1]
+    return logits - np.logaddexp(0.0, others)
 
 
-def save_head(head: Head, folder: Path = DATA) -> Path:
-    """Writes a head as data; small weights are left to the trainer to prune."""
-    path = folder / f"{head.family}{'' if head.fingerprint else '.words'}.npz"
-    names = sorted(head.weights)
-    np.savez_compressed(
-        path,
-        version=np.array(FEATURE_VERSION),
-        fingerprint=np.array(head.fingerprint),
-        intercept=np.array(head.intercept, dtype=np.float32),
-        names=np.array(names),
-        weights=np.array([head.weights[name] for name in names], dtype=np.float32),
-        vector=head.vector.astype(np.float32),
-        context=np.array(head.context),
-        threshold=np.array(head.threshold, dtype=np.float32),
-        doubt=np.array(head.doubt, dtype=np.float32),
+def question_of(question: str) -> tuple[str, str]:
+    """(family, suffix) of a question such as neg.cannot.mitigated."""
+    for suffix in (MITIGATED, CLEAN):
+        if question.endswith(suffix):
+            return question.removesuffix(suffix), suffix
+    return question, ""
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """What the voters say of the stretches of a call. Arrays are (stretches, families[, 2])."""
+
+    words: np.ndarray  # log-odds, weighed
+    meaning: np.ndarray | None
+    total: np.ndarray
+    yes: np.ndarray  # bool: surely, the mitigated ones too
+    doubt: np.ndarray
+    mitigated: np.ndarray
+    clean: np.ndarray
+
+    def answers(self, suffix: str, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Stretches that answer a family's question with yes, and with doubt."""
+        if suffix == MITIGATED:
+            return np.flatnonzero(self.mitigated[:, number]), np.empty(0, int)
+        if suffix == CLEAN:
+            return np.flatnonzero(self.clean[:, number]), np.empty(0, int)
+        return np.flatnonzero(self.yes[:, number]), np.flatnonzero(self.doubt[:, number])
+
+
+def count_votes(words: np.ndarray, meaning: np.ndarray | None, mix: Mix) -> Votes:
+    """Weigh the voters' odds. A fault is mitigated where that is likelier than the fault alone, and than neither."""
+    shares = [slope * odds for slope, odds in zip(mix.slopes, (words, meaning), strict=False) if odds is not None]
+    total = sum(shares) + mix.intercepts
+    confirmed, excused = total[..., CONFIRMED], total[..., MITIGATED_ANSWER]
+    mitigated = excused > np.maximum(confirmed, 0.0)
+    yes = mitigated | (confirmed >= mix.sure)
+    return Votes(
+        words=shares[0],
+        meaning=shares[1] if meaning is not None else None,
+        total=total,
+        yes=yes,
+        doubt=~yes & (confirmed >= mix.doubt),
+        mitigated=mitigated,
+        clean=np.maximum(confirmed, excused) < mix.clean,
     )
-    return path
+
+
+# --- where to look -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The stretches of a call that are worth a look: turns, and parts of long ones."""
+
+    hits: tuple[Hit, ...]
+    sequences: Sequences
+    stretches: tuple[Stretch, ...]
+
+
+def candidates(call: Call, words: Words) -> Candidates:
+    """Worked out once a call."""
+    known = call.memory.get(Candidates)
+    if known is None:
+        scores = features.screen_scores(call.view.compact, words.screen, words.screen_bias)
+        worth = (scores >= words.screen_from) | (np.array(call.ends) - np.array(call.starts) > LONG_TURN)
+        turns = [turn for turn in np.flatnonzero(worth).tolist() if call.role[turn] == "agent"]
+        hits = tuple(Hit(start, end, turn, "head") for turn in turns for start, end in _parts(call, turn))
+        sequences = Sequences(call.view.compact, call.role)
+        known = call.memory[Candidates] = Candidates(hits, sequences, tuple(stretch(call, sequences, hit) for hit in hits))
+    return known  # type: ignore[return-value]
+
+
+def _parts(call: Call, turn: int) -> list[tuple[int, int]]:
+    start, end = call.starts[turn], call.ends[turn]
+    if end - start <= LONG_TURN:
+        return [(start, end)]
+    parts: list[tuple[int, int]] = []
+    for low, high in call.clauses(turn):
+        if parts and high - parts[-1][0] <= PART:
+            parts[-1] = (parts[-1][0], high)
+        else:
+            parts.append((low, high))
+    return [part for part in parts if part[0] < part[1]]
+
+
+def stretch(call: Call, sequences: Sequences, hit: Hit) -> Stretch:
+    """A hit as the voter of words sees it."""
+    if (hit.start, hit.end) == (call.starts[hit.turn], call.ends[hit.turn]):
+        return sequences.stretch(hit.turn)
+    offsets = call.view.offsets
+    return sequences.stretch(hit.turn, (bisect_left(offsets, hit.start), bisect_left(offsets, hit.end)))
+
+
+def situation(call: Call, hit: Hit) -> Situation:
+    """A hit as the sentence model reads it."""
+    turns = call.memory.get(Situation)
+    if turns is None:
+        turns = call.memory[Situation] = [
+            (role, call.text((start, end))) for role, start, end in zip(call.role, call.starts, call.ends, strict=True)
+        ]
+    base = call.starts[hit.turn]
+    return features.situation(turns, hit.turn, (hit.start - base, hit.end - base))  # type: ignore[arg-type]
+
+
+# --- data ------------------------------------------------------------------------------------------------------
+
+
+def _mix(data: Any, voters: str) -> Mix:
+    return Mix(*(data[f"{voters}_{name}"] for name in ("slopes", "intercepts", "sure", "doubt", "clean")))
 
 
 @cache
-def load_head(family: str, fingerprint: str, folder: Path = DATA) -> Head | None:
-    """The head of a family for a sentence model ("": the one of words alone); None where there is none that fits."""
-    path = folder / f"{family}{'' if fingerprint else '.words'}.npz"
+def load_words(folder: Path = DATA) -> Words | None:
+    """The voter of words; None where none was trained on these features."""
+    path = folder / WORDS
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as data:
-        if int(data["version"]) != FEATURE_VERSION or str(data["fingerprint"]) != fingerprint:
+        if int(data["version"]) != VERSION:
             return None
-        return Head(
-            family=family,
-            fingerprint=fingerprint,
-            intercept=float(data["intercept"]),
-            weights=dict(zip(data["names"].tolist(), data["weights"].tolist(), strict=True)),
-            vector=data["vector"],
-            context=bool(data["context"]),
-            threshold=float(data["threshold"]),
-            doubt=float(data["doubt"]),
+        return Words(
+            families=tuple(data["families"].tolist()),
+            table=data["table"],
+            scale=data["scale"],
+            bias=data["bias"],
+            screen=data["screen"].astype(np.float32),
+            screen_bias=float(data["screen_bias"]),
+            screen_from=float(data["screen_from"]),
+            mix=_mix(data, "words"),
         )
+
+
+@cache
+def load_meaning(fingerprint: str, folder: Path = DATA) -> Meaning | None:
+    """The voter of meaning for a sentence model; None where none was trained on that model and these features."""
+    path = folder / MEANING
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as data:
+        if int(data["version"]) != VERSION or str(data["fingerprint"]) != fingerprint:
+            return None
+        names = sorted(name.removesuffix("/up") for name in data.files if name.endswith("/up"))
+        return Meaning(
+            low_rank={name: (data[f"{name}/up"], data[f"{name}/down"]) for name in names},
+            layer=data["layer"],
+            bias=data["bias"],
+            mix=_mix(data, "both"),
+        )
+
+
+def known_families() -> tuple[str, ...]:
+    """The families that the shipped heads know."""
+    words = load_words()
+    return () if words is None else words.families

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from scoring_rules.checks import cases_of
-from scoring_rules.heads import DATA
+from scoring_rules.heads import known_families, question_of
 from scoring_rules.meaning import Encoder
 from scoring_rules.model import (
     AnyOf,
@@ -89,9 +89,9 @@ def _conditions(rule: Rule, pack: Pack, problems: Problems) -> None:
                 problems.warning(condition.origin, "regex_everywhere")
             if test.pattern != test.pattern.lower() and "\\" not in test.pattern:
                 problems.warning(condition.origin, "regex_upper_case")
-        elif isinstance(test, Head) and not list(DATA.glob(f"{test.family}*.npz")):
-            problems.warning(condition.origin, "no_head_data", family=test.family)
-        elif isinstance(test, Meaning | Head) and isinstance(test.among.test, Language | Attribute | Slot | Not):
+        elif isinstance(test, Head) and question_of(test.question)[0] not in known_families():
+            problems.warning(condition.origin, "no_head_data", family=test.question)
+        elif isinstance(test, Meaning) and isinstance(test.among.test, Language | Attribute | Slot | Not):
             problems.warning(condition.origin, "dear_among")
         if condition.where.near and condition.where.near.which == "every":
             problems.warning(condition.origin, "every_inside")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from scoring_rules import features, heads
 from scoring_rules.call import Call, Hit
 from scoring_rules.finder import Finder, Minds
-from scoring_rules.heads import Head as Trained
-from scoring_rules.heads import features, load_head
 from scoring_rules.model import Condition, Head, Meaning, Reason
 from scoring_rules.plan import children
 
@@ -34,12 +33,34 @@ class Encoder(Protocol):
         """(texts, dimensions) float32, each row of length 1."""
         ...
 
+    def adapted(self, adapter: Mapping[str, np.ndarray]) -> Encoder:
+        """The same model with corrections added to its weights, by name."""
+        ...
+
+
+ADAPTED = "\0"  # before texts that are wanted from the adapted sentence model
+
+
+def _read(call: Call, piece: Hit) -> str:
+    """What the adapted sentence model is asked of a stretch. Written once a call and stretch."""
+    key = (ADAPTED, piece.start, piece.end)
+    known = call.memory.get(key)
+    if known is None:
+        known = call.memory[key] = ADAPTED + features.sentence(heads.situation(call, piece))
+    return known  # type: ignore[return-value]
+
 
 class Judges(Minds):
-    """Judges of meaning with a cache. Texts that are not yet encoded are asked for, and judged in the next round."""
+    """Judges of meaning with a cache. Texts that are not yet encoded are asked for, and judged in the next round.
+
+    Without a sentence model, or with another than the heads were trained on, the heads vote by words alone.
+    """
 
     def __init__(self, encoder: Encoder | None) -> None:
         self.encoder = encoder
+        self.words = heads.load_words()
+        self.meaning = None if encoder is None or self.words is None else heads.load_meaning(encoder.fingerprint)
+        self._adapted: Encoder | None = None
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
         self._exemplars: dict[tuple[str, ...], np.ndarray] = {}
 
@@ -47,8 +68,15 @@ class Judges(Minds):
         """Encodes in one batch what is asked for and not known."""
         assert self.encoder is not None
         new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        if new:
-            self._vectors.update(zip(new, self.encoder.encode(new), strict=True))
+        plain = [text for text in new if not text.startswith(ADAPTED)]
+        if plain:
+            self._vectors.update(zip(plain, self.encoder.encode(plain), strict=True))
+        marked = [text for text in new if text.startswith(ADAPTED)]
+        if marked and self.meaning is not None:
+            if self._adapted is None:
+                self._adapted = self.encoder.adapted(self.meaning.adapter)
+            found = self._adapted.encode([text.removeprefix(ADAPTED) for text in marked])
+            self._vectors.update(zip(marked, found, strict=True))
         while len(self._vectors) > max(CACHED_TEXTS, len(texts)):
             self._vectors.popitem(last=False)
 
@@ -63,7 +91,8 @@ class Judges(Minds):
 
     def missing(self, test: Meaning | Head) -> Reason | None:
         if isinstance(test, Head):
-            return None if self._head(test) else Reason.NO_HEAD
+            family, _ = heads.question_of(test.question)
+            return None if self.words is not None and family in self.words.families else Reason.NO_HEAD
         if self.encoder is None:
             return Reason.NO_ENCODER
         return None if self._threshold(test) is not None else Reason.UNCALIBRATED
@@ -85,40 +114,67 @@ class Judges(Minds):
             exemplars = self._exemplars[test.exemplars] = self.encoder.encode(list(test.exemplars))
         return ((found @ exemplars.T).max(axis=1) >= threshold).tolist()
 
-    def classify(self, test: Head, pieces: Sequence[Hit], finder: Finder) -> list[str]:
-        head = self._head(test)
-        assert head is not None
-        found = None
-        if head.dimensions:
-            texts = [text for piece in pieces for text in head.texts(finder.call, piece)]
-            found = self.vectors(texts, finder.call)
-            if found is None:
-                return ["no"] * len(pieces)
-            found = found.reshape(len(pieces), -1)
-        return [
-            head.verdict(features(finder, piece), None if found is None else found[index])
-            for index, piece in enumerate(pieces)
-        ]
+    def answers(self, test: Head, finder: Finder) -> Sequence[Hit]:
+        votes = self._votes(finder.call)
+        if votes is None:
+            return ()
+        assert self.words is not None
+        family, suffix = heads.question_of(test.question)
+        sure, doubt = votes.answers(suffix, self.words.families.index(family))
+        if not len(sure) and not len(doubt):
+            return ()
+        key = (Head, test.question)
+        known = finder.call.memory.get(key)
+        if known is None:
+            hits = heads.candidates(finder.call, self.words).hits
+            found = [(hits[n], True) for n in sure] + [(hits[n], False) for n in doubt]
+            if suffix == "":
+                found = [(self._telling(family, hit, finder.call), certain) for hit, certain in found]
+            known = finder.call.memory[key] = [hit._replace(sure=certain) for hit, certain in found]
+        return known  # type: ignore[return-value]
 
+    def _votes(self, call: Call) -> heads.Votes | None:
+        """The votes on all candidates of a call, counted once; None after asking for the vectors that are missing."""
+        assert self.words is not None
+        known = call.memory.get(heads.Votes)
+        if known is None:
+            worth = heads.candidates(call, self.words)
+            if not worth.hits:
+                return None
+            meaning, mix = None, self.words.mix
+            if self.meaning is not None:
+                vectors = self.vectors([_read(call, hit) for hit in worth.hits], call)
+                if vectors is None:
+                    return None
+                meaning, mix = self.meaning.odds(vectors), self.meaning.mix
+            known = heads.count_votes(self.words.odds(worth.sequences, worth.stretches), meaning, mix)
+            call.memory[heads.Votes] = known
+        return known  # type: ignore[return-value]
 
-    def _head(self, test: Head) -> Trained | None:
-        """The head bound to the sentence model in use, or the one of words alone."""
-        bound = load_head(test.family, self.encoder.fingerprint) if self.encoder is not None else None
-        return bound or load_head(test.family, "")
+    def _telling(self, family: str, hit: Hit, call: Call) -> Hit:
+        """The clause of which the words say it most."""
+        assert self.words is not None
+        clauses = [clause for clause in call.clauses(hit.turn) if hit.start <= clause[0] < clause[1] <= hit.end]
+        if len(clauses) < 2:
+            return hit
+        sequences = heads.candidates(call, self.words).sequences
+        parts = [hit._replace(start=start, end=end) for start, end in clauses]
+        odds = self.words.odds(sequences, [heads.stretch(call, sequences, part) for part in parts])
+        return parts[int(odds[:, self.words.families.index(family)].max(axis=-1).argmax())]
 
     def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:
-        for inner in (condition, *children(condition)):
-            if isinstance(inner.test, Head) and (head := self._head(inner.test)) is not None:
-                vector = None
-                if head.dimensions:
-                    found = self.vectors(head.texts(finder.call, piece), finder.call)
-                    vector = None if found is None else found.reshape(-1)
-                return tuple(f"{name} {share:+.2f}" for name, share in head.shares(features(finder, piece), vector))
-        return ()
-
-
-def exemplar_key(exemplars: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(exemplars).encode()).hexdigest()[:16]
+        test = next((one.test for one in (condition, *children(condition)) if isinstance(one.test, Head)), None)
+        votes = None if self.words is None or test is None else self._votes(finder.call)
+        if test is None or votes is None or self.words is None:
+            return ()
+        number = self.words.families.index(heads.question_of(test.question)[0])
+        hits = heads.candidates(finder.call, self.words).hits
+        place = next(n for n, hit in enumerate(hits) if hit.start <= piece.start < hit.end)
+        column = heads.MITIGATED_ANSWER if votes.mitigated[place, number] else heads.CONFIRMED
+        parts = {"words": votes.words, "meaning": votes.meaning, "total": votes.total}
+        return tuple(
+            f"{name} {values[place, number, column]:+.2f}" for name, values in parts.items() if values is not None
+        )
 
 
 @cache

@@ -147,11 +147,12 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A trained classifier, data/<family>.npz; `words` allows the variant that needs no sentence model."""
+    """A question that trained heads answer (heads.py): a family of faults, or FAMILY.mitigated, or FAMILY.clean.
 
-    family: str
-    among: Condition
-    unit: str = "sentence"
+    The heads find their own candidates: turns of the agent, or parts of long ones.
+    """
+
+    question: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,8 +262,7 @@ def _head(reader: Conditions, node: Source, keys: Keys, _: str) -> Test | None:
     if not re.fullmatch(r"[a-z][a-z0-9_.]*", family):
         node.error("bad_family", value=family)
         return None
-    among = _among(reader, node, keys)
-    return None if among is None else Head(family, among, _unit(keys))
+    return Head(family)
 
 
 def _among(reader: Conditions, node: Source, keys: Keys) -> Condition | None:
@@ -500,7 +499,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "tolerance": ("phrase",),
         "at_least": ("meaning", "at_least"),
-        "among": ("meaning", "head"),
+        "among": ("meaning",),
         "unit": ("meaning", "head"),
         "same": tuple(name for name in TESTS),
         "gap": ("sequence",),

@@ -106,7 +106,7 @@ def children(condition: Condition) -> list[Condition]:
         inner += test.items
     elif isinstance(test, Not):
         inner.append(test.item)
-    elif isinstance(test, Meaning | Head) and test.among is not None:
+    elif isinstance(test, Meaning):
         inner.append(test.among)
     if condition.where.near:
         inner.append(condition.where.near.of)
@@ -146,8 +146,8 @@ def _needed(plan: Plan, condition: Condition) -> frozenset[int] | None:
     test = condition.test
     if isinstance(test, Phrase | Regex):
         return None if id(test) in plan.open_slots else frozenset((plan.atoms[id(test)],))
-    if isinstance(test, Meaning | Head):
-        return None if test.among is None else _needed(plan, test.among)
+    if isinstance(test, Meaning):
+        return _needed(plan, test.among)
     if isinstance(test, AnyOf):
         return _any(plan, test.items)
     if isinstance(test, AtLeast):

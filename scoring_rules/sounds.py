@@ -48,7 +48,7 @@ def _symbols() -> dict[str, int]:
 
 
 def _symbol(syllable: str) -> int:
-    """A code point for a folded syllable, the same for as long as the process lives."""
+    """A code point for a folded syllable; those of the table below are the same in every process."""
     table = _symbols()
     return table.setdefault(folded(syllable), _FIRST_SYMBOL + len(table))
 
@@ -59,8 +59,11 @@ def sound_table() -> Points:
     from pypinyin.constants import PINYIN_DICT
 
     table = np.arange(0x10000, dtype=np.uint32)
-    for code, readings in PINYIN_DICT.items():
-        if code < 0x10000 and (syllable := _toneless(readings.split(",")[0])):
+    heard = {code: folded(_toneless(readings.split(",")[0])) for code, readings in PINYIN_DICT.items() if code < 0x10000}
+    for syllable in sorted({*heard.values()} - {""}):  # sorted, since trained heads hash the symbols
+        _symbol(syllable)
+    for code, syllable in heard.items():
+        if syllable:
             table[code] = _symbol(syllable)
     for digit, name in enumerate(_DIGIT_NAMES):
         table[ord("0") + digit] = _symbol(name)

@@ -70,11 +70,11 @@ def _ask(condition: Condition, around: Speakers, anchor: Speakers, asked: dict[i
     if isinstance(test, Not):
         _ask(test.item, here, anchor, asked)
         return ANY
-    if isinstance(test, Meaning | Head):
-        return here if test.among is None else _ask(test.among, here, anchor, asked)
+    if isinstance(test, Meaning):
+        return _ask(test.among, here, anchor, asked)
     if isinstance(test, Phrase | Regex):
         asked[id(test)] |= here
-    return here if isinstance(test, Phrase | Regex | Entity | Length | Repeat) else _located(test, here, anchor)
+    return here if isinstance(test, Phrase | Regex | Entity | Head | Length | Repeat) else _located(test, here, anchor)
 
 
 def _located(test: object, here: Speakers, anchor: Speakers) -> Speakers:

@@ -64,6 +64,10 @@ class SentenceEncoder:
     def dimension(self) -> int:
         return int(self._config["hidden_size"])
 
+    def adapted(self, adapter: Adapter) -> SentenceEncoder:
+        """The same model with corrections added to its weights; a copy of its own in memory."""
+        return SentenceEncoder(self.weights, self._device, adapter)
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """One row a text.  # (texts, dimension) float32, L2-normalised
 
