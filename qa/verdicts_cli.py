@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -106,12 +107,5 @@ def day(value: str, zone) -> datetime | None:
 
 
 def _write(out: Path | None, lines: Iterable[str]) -> int:
-    count = 0
-    if out is None:
-        for count, line in enumerate(lines, start=1):
-            sys.stdout.write(line + "\n")
-        return count
-    with out.open("w", encoding="utf-8") as file:
-        for count, line in enumerate(lines, start=1):
-            file.write(line + "\n")
-    return count
+    with nullcontext(sys.stdout) if out is None else out.open("w", encoding="utf-8") as file:
+        return sum(bool(file.write(line + "\n")) for line in lines)
