@@ -51,7 +51,7 @@ def encoder_in_force(settings: Settings):
     `not evaluated`, and the log says so.
     """
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
-        log.warning("no sentence model: the speech extra is not installed; conditions of meaning are not evaluated")
+        log.warning("no sentence model, since the speech extra is not installed: heads judge by words alone, conditions of meaning are not evaluated")
         return None
     from speech.devices import find
     from speech.embed import SentenceEncoder
@@ -62,7 +62,7 @@ def encoder_in_force(settings: Settings):
         weights = locate(options.models.sentence, options.models_folder)
         return SentenceEncoder(weights, find(options.device, options.compute_type)[0])
     except ModelError as error:
-        log.warning("no sentence model: conditions of meaning are not evaluated", error=str(error))
+        log.warning("no sentence model: heads judge by words alone, conditions of meaning are not evaluated", error=str(error))
         return None
 
 

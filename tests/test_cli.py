@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -19,9 +20,12 @@ HUITING = [sys.executable, "-m", "qa.cli"]
 HELP_SECONDS = 0.5  # processor time; wall time on an idle machine is the same
 
 
-def huiting(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def huiting(
+    *arguments: str, cwd: Path, stdin: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*HUITING, *arguments],
+        input=stdin,
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -109,3 +113,11 @@ def test_settings_say_where_they_come_from(tmp_path):
     told = huiting("settings", cwd=tmp_path, HUITING_NIGHT__ORDER="oldest", COLUMNS="200")
     assert "huiting.toml:2" in told.stdout
     assert "HUITING_NIGHT__ORDER" in told.stdout
+
+
+def test_what_is_missing_is_told_apart_from_the_result(tmp_path: Path) -> None:
+    call = {"format": 1, "id": "c1", "language": "zh", "turns": [{"speaker": "A", "role": "agent", "text": "您好，请讲。"}]}
+    done = huiting("score", "-", cwd=tmp_path, stdin=json.dumps(call))
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["c1"]
+    assert "huiting models pull" in done.stderr  # no weights in an empty folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,9 +19,20 @@ from qa.store.engine import Store, open_store
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    log_to_console()
     settings = Settings.load(path, overrides=overrides)
     set_language(settings.site.language)
     return settings
+
+
+def log_to_console() -> None:
+    """Warnings as lines on standard error: standard output belongs to results."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, mask_event, structlog.dev.ConsoleRenderer(colors=False)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
 
 
 @contextmanager
