@@ -17,6 +17,7 @@ from qa.settings import Settings
 from qa.states import Outcome, Reason
 from qa.store.engine import Store
 from qa.store.schema import Call, Night, NightFile, Recording, Tag
+from qa.store.transcripts import corrected_by_person, retire_current
 from speech.audio import content_hash
 
 COMMIT_EVERY = 50  # files a transaction: small commits let reviewers write in between
@@ -110,6 +111,8 @@ def _register(
     hear = row(session, call.id, Stage.HEAR)
     if before is not None and before.sha256 != sha256:
         hear.state, hear.fingerprint = State.PENDING, None  # the same call id, new sound: hear it again
+        if corrected_by_person(session, call.id):
+            retire_current(session, call.id)  # a correction of other sound does not hold what comes
     if hear.state == State.QUARANTINED:
         _note(session, night_id, path, call.id, Outcome.SKIPPED, Reason.ALREADY_QUARANTINED, hear.message)
         return Received(path, call.id, Outcome.SKIPPED, Reason.ALREADY_QUARANTINED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import pytest
 import recorded
+from appsite import write_sound
 from sqlalchemy import func, select
 
 from qa import ledger
+from qa.access import Identity, Role
+from qa.corrections import awaits_score, correct_words
 from qa.executors.local import LocalExecutor
 from qa.intake import discover
 from qa.ledger import Stage, State
@@ -25,11 +29,14 @@ from qa.settings import Settings
 from qa.states import Outcome
 from qa.store import Store, open_store
 from qa.store.schema import Call, LedgerRow, Night, NightFile, ScorecardRow, TranscriptRow, now
+from qa.store.search import search
+from qa.store.transcripts import current_transcript_id, load_transcript
 from scoring_rules.evaluate import Evaluator
 from scoring_rules.load import load_pack
 from speech.devices import Device
 
 PROJECT = Path(__file__).parents[1]
+INSPECTOR = Identity("i", "i", Role.INSPECTOR)
 
 
 def settings_for(folder: Path, **changes) -> Settings:
@@ -157,6 +164,48 @@ def test_the_same_id_with_new_sound_is_heard_again(store, tmp_path, calls):
     recorded.write_call(calls, "c0", said=[["agent", "另一通电话"]])
     run(store, tmp_path)
     assert recorded.heard(calls) == ["c0", "c0"]
+
+
+def test_no_later_run_takes_the_place_of_a_persons_correction(store, tmp_path, calls, monkeypatch):
+    recorded.write_call(calls, "c0")
+    run(store, tmp_path)
+    with store.read() as session:
+        machine = current_transcript_id(session, "c0")
+    correct_words(store, INSPECTOR, "c0", machine, 1, "我查一下花费。")
+    monkeypatch.setitem(recorded.STAGES, "recognise", "better")
+    run(store, tmp_path, refresh=True)
+    run(store, tmp_path)  # and the corrected call is scored by now
+    with store.read() as session:
+        assert load_transcript(session, "c0").turns[1].text == "我查一下花费。"
+        assert load_transcript(session, "c0", machine).turns[1].text == "我查一下话费。"
+        assert not awaits_score(session, "c0")
+        assert [match.text for match in search(session, "花费")] == ["我查一下花费。"]
+        assert search(session, "话费") == []
+    assert recorded.heard(calls) == ["c0", "c0"]
+    assert count(store, TranscriptRow) == 3
+
+
+def test_a_correction_of_other_sound_gives_way(store, tmp_path, calls):
+    recorded.write_call(calls, "c0")
+    run(store, tmp_path)
+    with store.read() as session:
+        machine = current_transcript_id(session, "c0")
+    correct_words(store, INSPECTOR, "c0", machine, 1, "我查一下花费。")
+    recorded.write_call(calls, "c0", said=[["agent", "另一通电话"]])
+    run(store, tmp_path)
+    with store.read() as session:
+        assert [turn.text for turn in load_transcript(session, "c0").turns] == ["另一通电话"]
+
+
+def test_the_waveform_is_measured_with_the_call(store, tmp_path, calls):
+    path = recorded.write_call(calls, "c0")
+    write_sound(path)
+    os.utime(path, (time.time() - 3600,) * 2)
+    recorded.write_call(calls, "c1")  # no sound at all: scored, without a waveform
+    result = run(store, tmp_path)
+    assert result.counts["scored"] == 2
+    [kept] = (tmp_path / "data" / "sound").rglob("*.json")
+    assert len(json.loads(kept.read_text())["channels"]) == 2
 
 
 KILLED = """

@@ -42,7 +42,7 @@ def save_transcript(session: Session, call_id: str, transcript: Transcript, made
             raise ValueError(f"call {call_id}, turn {number}: the text holds a NUL character")
     current = made_by is not None or not corrected_by_person(session, call_id)
     if current:
-        _retire_current(session, call_id)
+        retire_current(session, call_id)
     probabilities = [word.probability for turn in transcript.turns for word in turn.words]
     row = TranscriptRow(
         call_id=call_id,
@@ -124,7 +124,7 @@ def corrected_by_person(session: Session, call_id: str) -> str | None:
 def make_current(session: Session, call_id: str, transcript_id: int) -> None:
     """Make an older transcript the current one again. Raises KeyError where the call has no such transcript."""
     transcript = load_transcript(session, call_id, transcript_id)
-    _retire_current(session, call_id)
+    retire_current(session, call_id)
     session.execute(update(TranscriptRow).where(TranscriptRow.id == transcript_id).values(current=True))
     turns = session.execute(select(TurnRow.id, TurnRow.text).where(TurnRow.transcript_id == transcript_id)).all()
     index_turns(session, [(turn.id, turn.text) for turn in turns])
@@ -136,7 +136,8 @@ def make_current(session: Session, call_id: str, transcript_id: int) -> None:
     session.execute(update(Call).where(Call.id == call_id).values(values))
 
 
-def _retire_current(session: Session, call_id: str) -> None:
+def retire_current(session: Session, call_id: str) -> None:
+    """The current transcript stays, and is current no more."""
     old = current_transcript_id(session, call_id)
     if old is None:
         return
