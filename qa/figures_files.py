@@ -79,8 +79,11 @@ def _groups(found: Board) -> Iterator[Sequence[Any]]:
 
 
 def _share(share: Share) -> tuple[float | None, float | None, float | None]:
-    rounded = (None if value is None else round(value, 4) for value in (share.value, share.low, share.high))
-    return tuple(rounded)
+    return _rounded(share.value), _rounded(share.low), _rounded(share.high)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def as_csv(table: Table) -> bytes:

@@ -35,6 +35,7 @@ from qa import accounts
 from qa.access import AccessDenied, Identity, Right
 from qa.accounts import AccountError, Refusal, SignInRefused
 from qa.call_api import call_routes
+from qa.coaching_routes import routes as coaching_routes
 from qa.desk import COOKIE, Desk
 from qa.figures_files import routes as board_routes
 from qa.media import (
@@ -101,6 +102,7 @@ def routes(desk: Desk, *, https: bool = False) -> list[Route]:
         Route("/api/peaks/{call_id:path}", sound.peaks, methods=["GET"]),
         *call_routes(desk),
         *board_routes(desk),
+        *coaching_routes(desk),
     ]
 
 

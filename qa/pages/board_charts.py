@@ -134,7 +134,7 @@ def _row(group: Group, measure: str) -> dict[str, Any]:
 
 
 def _value(measure: str) -> dict[str, Any]:
-    form = ".0f" if measure == "score" else ".0%"
+    form = "~g" if measure == "score" else "~%"
     return {
         "title": measure_name(measure),
         "scale": alt.Scale(zero=False),
