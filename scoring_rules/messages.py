@@ -23,6 +23,10 @@ def message(key: str, locale: str, /, **values: object) -> str:
     return text.format(**values) if values else text
 
 
+def has_message(key: str) -> bool:
+    return key in _catalogue()
+
+
 def pick(texts: Mapping[str, str], locale: str) -> str:
     """The text in `locale`, or in another language where it is missing; empty where there is none."""
     return texts.get(locale) or next((texts[other] for other in LOCALES if texts.get(other)), "")
