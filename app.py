@@ -6,7 +6,7 @@ import streamlit as st
 
 from qa.access import Right
 from qa.messages import LANGUAGES, in_language, text
-from qa.pages import admin, board, call, files, look, mine, queue, search, settings, today
+from qa.pages import admin, audit, board, call, files, look, mine, queue, search, settings, today
 from qa.pages.visit import Visit, begin
 
 PAGES = (  # module, the rights of which one opens it, its icon
@@ -19,6 +19,7 @@ PAGES = (  # module, the rights of which one opens it, its icon
     (files, (Right.SEE, Right.OPERATE), ":material/bedtime:"),
     (settings, (Right.OPERATE,), ":material/tune:"),
     (admin, (Right.ADMINISTER,), ":material/manage_accounts:"),
+    (audit, (Right.ADMINISTER,), ":material/policy:"),
 )
 
 

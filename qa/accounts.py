@@ -187,10 +187,7 @@ def add_account(session: Session, by: str, wanted: NewAccount) -> str:
         raise AccountError(Fault.LOGIN_FORM)
     if session.get(Account, login) is not None:
         raise AccountError(Fault.LOGIN_TAKEN)
-    if wanted.role is Role.AGENT and not wanted.agent:
-        raise AccountError(Fault.AGENT_MISSING)
-    if wanted.role is Role.LEAD and not wanted.teams:
-        raise AccountError(Fault.TEAMS_MISSING)
+    _check_role(wanted.role, wanted.agent, wanted.teams)
     password = wanted.password or new_password()
     account = Account(
         login=login,
@@ -213,6 +210,41 @@ def create_account(store: Store, identity: Identity, wanted: NewAccount) -> str:
     require(identity, Right.ADMINISTER)
     with store.write() as session:
         return add_account(session, identity.login, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """What an account is to be; the name it signs in with stays."""
+
+    role: Role
+    name: str
+    agent: str | None = None
+    teams: Sequence[str] = ()
+
+
+def change_account(store: Store, identity: Identity, login: str, wanted: AccountChange) -> None:
+    """Another role, name, agent number or teams; open pages of the person follow at once.
+
+    Raises AccessDenied, AccountError.
+    """
+    require(identity, Right.ADMINISTER)
+    _check_role(wanted.role, wanted.agent, wanted.teams)
+    with store.write() as session:
+        account = _account(session, login)
+        if account.role == Role.ADMIN and wanted.role is not Role.ADMIN and not _other_admins(session, account.login):
+            raise AccountError(Fault.LAST_ADMIN)
+        before = {"role": account.role, "agent": account.agent, "teams": list(account.teams)}
+        account.role, account.name = wanted.role.value, wanted.name.strip() or account.login
+        account.agent, account.teams = wanted.agent or None, list(wanted.teams)
+        after = {"role": account.role, "agent": account.agent, "teams": list(account.teams)}
+        audit(session, identity.login, "account changed", account=account.login, before=before, after=after)
+
+
+def _check_role(role: Role, agent: str | None, teams: Sequence[str]) -> None:
+    if role is Role.AGENT and not agent:
+        raise AccountError(Fault.AGENT_MISSING)
+    if role is Role.LEAD and not teams:
+        raise AccountError(Fault.TEAMS_MISSING)
 
 
 def set_active(store: Store, identity: Identity, login: str, active: bool) -> None:

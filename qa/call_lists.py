@@ -77,14 +77,18 @@ def list_calls(store: Store, identity: Identity, wanted: CallFilter, site: Site,
     return Page(tuple(rows), total, cut)
 
 
-def list_ids(
+def list_owners(
     store: Store, identity: Identity, wanted: CallFilter, site: Site, limit: int = BULK_LIMIT
-) -> tuple[str, ...]:
-    """The calls of a whole list, in its order, for a command on all of them. Raises AccessDenied, FilterError."""
+) -> dict[str, str | None]:
+    """The calls of a whole list in its order, each with whose it is, for a command on all of them.
+
+    Raises AccessDenied, FilterError.
+    """
     require(identity, Right.SEE)
     with store.read() as session:
         condition, _ = condition_of(session, identity, wanted, site)
-        return tuple(session.scalars(select(Call.id).where(condition).order_by(*wanted.order()).limit(limit)))
+        query = select(Call.id, Call.assigned_to).where(condition).order_by(*wanted.order()).limit(limit)
+        return dict(session.execute(query).tuples())
 
 
 def count_calls(store: Store, identity: Identity, wanted: Sequence[CallFilter], site: Site) -> list[int]:

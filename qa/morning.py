@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, func, select, true
+from sqlalchemy import and_, exists, func, select, true
 from sqlalchemy.orm import Session
 
 from qa.access import AccessDenied, Identity, Reach, Right, may, reach, within_reach
-from qa.call_filter import waits
+from qa.call_filter import long_silence, waits
 from qa.redact import mask, mask_identifier
+from qa.retry import REFUSED
 from qa.states import Outcome
 from qa.store.engine import Store
-from qa.store.schema import Call, Night, NightFile
+from qa.store.schema import Call, LedgerRow, Night, NightFile
 
 FILES_PAGE = 50
 
@@ -31,6 +32,7 @@ class NightAccount:
     reasons: Mapping[tuple[Outcome, str], int]
     fatal: int  # of the scored calls, as they are judged now
     angry: int
+    silent: int  # a silence of LONG_SILENCE or more
     below: int
     suspected: int
     waiting: int  # risky and not yet reviewed
@@ -48,6 +50,7 @@ class FileRow:
     outcome: str
     reason: str | None
     message: str | None
+    retryable: bool  # it can be put back into the queue of the next run
 
 
 def nights(store: Store, identity: Identity, count: int = 30) -> list[Night]:
@@ -97,6 +100,7 @@ def _account(session: Session, identity: Identity, passing: float, night: Night)
         reasons=reasons,
         fatal=counted(Call.fatal),
         angry=counted(Call.end_emotion == "negative"),
+        silent=counted(long_silence()),
         below=counted(Call.score < passing),
         suspected=counted(Call.suspected > 0),
         waiting=counted(waits(passing)),
@@ -117,8 +121,9 @@ def night_files(
     joined = select(NightFile).outerjoin(Call, Call.id == NightFile.call_id).where(condition)
     with store.read() as session:
         total = session.scalar(select(func.count()).select_from(joined.subquery())) or 0
-        rows = session.scalars(
-            joined.order_by(NightFile.outcome, NightFile.reason, NightFile.path)
+        refused = exists().where(LedgerRow.call_id == NightFile.call_id, LedgerRow.state.in_(REFUSED))
+        rows = session.execute(
+            joined.add_columns(refused).order_by(NightFile.outcome, NightFile.reason, NightFile.path)
             .limit(FILES_PAGE)
             .offset((page - 1) * FILES_PAGE)
         )
@@ -129,8 +134,9 @@ def night_files(
                 row.outcome,
                 row.reason,
                 row.message and mask(row.message),
+                refused,
             )
-            for row in rows
+            for row, refused in rows
         ], total
 
 

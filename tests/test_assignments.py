@@ -14,7 +14,7 @@ from qa.access import MATRIX, AccessDenied, Identity, Reach, Right, Role
 from qa.accounts import NewAccount
 from qa.assignments import Held, NoSuchAssignee, assign, claim, claim_next, release, reviewers, unassign
 from qa.call_filter import NOBODY, CallFilter, View
-from qa.call_lists import Site, count_calls, list_calls, list_ids, neighbours
+from qa.call_lists import Site, count_calls, list_calls, list_owners, neighbours
 from qa.my_calls import acknowledge, acknowledged_at, my_cards, my_weeks, unread_by_agents
 from qa.review import Conflict, finish
 from qa.settings import Settings
@@ -106,7 +106,7 @@ def test_who_may_not_lists_neither_reviewers_nor_cards(desk: Store, role: Role):
         (Right.ACKNOWLEDGE, my_cards),
         (Right.ACKNOWLEDGE, lambda store, who: my_weeks(store, who, SITE)),
         (Right.SEE, lambda store, who: unread_by_agents(store, who, MONDAY)),
-        (Right.SEE, lambda store, who: list_ids(store, who, ALL, SITE)),
+        (Right.SEE, lambda store, who: list_owners(store, who, ALL, SITE)),
         (Right.SEE, lambda store, who: count_calls(store, who, [ALL], SITE)),
         (Right.VERDICT, lambda store, who: claim_next(store, who, ALL, SITE)),
     ):
@@ -164,7 +164,7 @@ def test_only_the_holder_or_who_assigns_lets_a_call_go(desk: Store):
 
 
 def test_next_passes_over_what_others_have_in_hand(desk: Store):
-    order = list_ids(desk, INSPECTOR, CallFilter(), SITE)
+    order = list(list_owners(desk, INSPECTOR, CallFilter(), SITE))
     assert len(order) >= 2
     assert claim_next(desk, INSPECTOR, CallFilter(), SITE) == order[0]
     assert claim_next(desk, SECOND, CallFilter(), SITE) == order[1]

@@ -18,12 +18,12 @@ from rich.progress import (
 )
 from sqlalchemy import func, select
 
-from qa import ledger
 from qa.commands.setup import load_settings, log_to_file, opened
 from qa.exit_codes import Exit
 from qa.intake import AUDIO_SUFFIXES, IntakeError, discover
 from qa.ledger import Stage, State
 from qa.messages import text
+from qa.retry import reopen_calls
 from qa.settings import Settings
 from qa.states import Outcome, Reason
 from qa.store.schema import LedgerRow, Night
@@ -228,15 +228,7 @@ def retry_command(path: Path | None, calls: list[str], reason: str, every: bool)
         console.print(text("retry.unknown_reason", reason=reason, reasons=" ".join(known)), style="red")
         return Exit.USAGE
     with opened(settings) as store, store.write() as session:
-        chosen = select(LedgerRow).where(LedgerRow.state.in_([State.QUARANTINED, State.FAILED, State.SKIPPED]))
-        if calls:
-            chosen = chosen.where(LedgerRow.call_id.in_(calls))
-        if reason:
-            chosen = chosen.where(LedgerRow.reason == reason)
-        found = list(session.scalars(chosen))
-        for entry in found:
-            ledger.reopen(entry)
-        done = {entry.call_id for entry in found}
+        done = reopen_calls(session, calls, reason)
     for call_id in calls:
         if call_id not in done:
             console.print(text("retry.unknown", call=call_id), style="yellow")

@@ -1,20 +1,24 @@
-"""Files 文件: what became of each file of a night, with the reason."""
+"""Nights 夜间任务: what became of each file of a night, with the reason; what was refused can be tried again."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
-from qa.access import Identity, Role
+from qa.access import Identity, Right, Role
 from qa.messages import text
-from qa.morning import FILES_PAGE, FileRow, night_account, night_files, nights
+from qa.morning import FILES_PAGE, FileRow, NightAccount, night_account, night_files, nights
 from qa.pages import look, visit
+from qa.pages import markup as m
+from qa.retry import retry
 from qa.states import Outcome
+from qa.store.schema import Night
 
 ADDRESS = "files"
 COLUMNS = ("outcome", "reason", "file", "why", "call")
+REFUSED = (Outcome.QUARANTINED, Outcome.FAILED, Outcome.SKIPPED)
 
 
 def opens_for(identity: Identity) -> bool:
@@ -23,65 +27,115 @@ def opens_for(identity: Identity) -> bool:
 
 def draw() -> None:
     here = visit.current()
-    desk, zone = here.desk, here.desk.site.zone
+    store, identity = here.desk.store, here.identity
     st.title(text("app.page_files"))
-    known = nights(desk.store, here.identity)
+    known = nights(store, identity)
     if not known:
-        st.info(text("app.no_night"))
+        look.block(m.empty(text("app.no_night")), "empty")
         return
     numbers = [night.id for night in known]
-    labels = {n.id: text("app.night_choice", night=n.id, began=look.when(n.started_at, zone)) for n in known}
-    asked = st.query_params.get("night", "")
-    chosen = int(asked) if asked.isdecimal() and int(asked) in numbers else numbers[0]
-    outcomes: list[Outcome | None] = [None, *Outcome]
-    outcome_asked = st.query_params.get("outcome", "")
-    outcome = Outcome(outcome_asked) if outcome_asked in list(Outcome) else None
-    one, two = st.columns(2)
-    night = one.selectbox(text("app.field_night"), numbers, numbers.index(chosen), format_func=labels.__getitem__)
-    wanted = two.selectbox(
-        text("app.field_outcome"),
-        outcomes,
-        outcomes.index(outcome),
-        format_func=lambda o: text("app.any") if o is None else text(f"outcome.{o}"),
-    )
-    if (night, wanted) != (chosen, outcome):
-        st.query_params.from_dict({"night": str(night)} | ({"outcome": wanted.value} if wanted else {}))
-        st.rerun()
-    page = st.query_params.get("page", "")
+    asked, page = st.query_params.get("night", ""), st.query_params.get("page", "")
+    night = int(asked) if asked.isdecimal() and int(asked) in numbers else numbers[0]
+    named = st.query_params.get("outcome", "")
+    outcome = Outcome(named) if named in list(Outcome) else None
     number = int(page) if page.isdecimal() and 1 <= int(page) < 10**6 else 1
-    rows, total = night_files(desk.store, here.identity, night, wanted, number)
-    account = night_account(desk.store, here.identity, desk.site.passing, night)
-    if account is not None and account.partial:
-        st.caption(text("app.within_reach"))
-    pages = max(1, -(-total // FILES_PAGE))
-    st.caption(text("app.row_count", count=total, page=number, pages=pages))
-    if rows:
-        st.html(_table(rows))
-    if pages > 1:
-        turned = st.pagination(pages, default=min(number, pages), key=f"files-page-{night}-{wanted}-{pages}")
-        if turned != number:
-            st.query_params["page"] = str(turned)
-            st.rerun()
+    account = night_account(store, identity, here.desk.site.passing, night)
+    assert account is not None
+    rows, total = night_files(store, identity, night, outcome, number)
+    may_retry, told = here.may(Right.OPERATE), visit.told()
+    query = {"night": str(night)} | ({"outcome": outcome.value} if outcome else {})
+    did = look.block(
+        (m.told(told[0], problem=told[1]) if told else "")
+        + _choice(known, night, here)
+        + _outcomes(account, outcome)
+        + _reasons(account, may_retry=may_retry)
+        + (_table(rows, may_retry=may_retry) if rows else m.empty(text("desk.no_files")))
+        + m.pages(number, -(-total // FILES_PAGE), lambda n: look.address(ADDRESS, {**query, "page": str(n)})),
+        "files",
+    )
+    if did.get("form") == "night":
+        look.go(look.address(ADDRESS, {"night": did["values"]["night"]}))
+    if did.get("do") in ("retry", "retry_reason"):
+        _retry(did, here)
 
 
-def _table(rows: Sequence[FileRow]) -> str:
-    head = "".join(f'<th scope="col">{html.escape(text(f"summary.column_{name}"))}</th>' for name in COLUMNS)
+def _retry(did: Mapping[str, Any], here: visit.Visit) -> None:
+    value = str(did["value"])
+    chosen = {"calls": [value]} if did["do"] == "retry" else {"reason": value}
+    done = retry(here.desk.store, here.identity, **chosen)
+    visit.tell(text("desk.retried", count=len(done)) if done else text("desk.retried_none"), problem=not done)
+    st.rerun()
+
+
+def _choice(known: Sequence[Night], chosen: int, here: visit.Visit) -> str:
+    zone = here.desk.site.zone
+    options = [
+        (str(n.id), text("app.night_choice", night=n.id, began=look.when(n.started_at, zone))
+         + f" · {text(f'night.{n.state}')}")
+        for n in known
+    ]  # fmt: skip
+    night = next(night for night in known if night.id == chosen)
+    message = m.told(night.message, problem=True) if night.message and here.may(Right.OPERATE) else ""
     return (
-        f'<div class="wide"><table class="plain"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(map(_row, rows))}</tbody></table></div>"
+        f'<form class="row" data-form="night" data-live>{m.select("night", text("app.field_night"), options, str(chosen))}'
+        f"</form>{message}"
     )
 
 
-def _row(row: FileRow) -> str:
-    call = ""
+def _outcomes(account: NightAccount, chosen: Outcome | None) -> str:
+    night = str(account.id)
+    shown = [o for o in Outcome if o is not Outcome.PENDING or account.outcomes[o]]
+    partial = f'<p class="quiet">{m.escape(text("app.within_reach"))}</p>' if account.partial else ""
+    return partial + m.tabs(
+        [
+            (text("summary.received"), look.address(ADDRESS, {"night": night}), chosen is None, account.received),
+            *(
+                (
+                    text(f"outcome.{outcome}"),
+                    look.address(ADDRESS, {"night": night, "outcome": outcome.value}),
+                    chosen is outcome,
+                    account.outcomes[outcome],
+                )
+                for outcome in shown
+            ),
+        ],
+        text("app.field_outcome"),
+    )
+
+
+def _reasons(account: NightAccount, *, may_retry: bool) -> str:
+    """Each reason with its count, and a button that tries all calls with it again."""
+    found = [(o, reason, count) for (o, reason), count in account.reasons.items() if o in REFUSED]
+    if not found:
+        return ""
+    pieces = []
+    for outcome, reason, count in sorted(found, key=lambda one: -one[2]):
+        chip = m.chip(f"{text(f'outcome.{outcome}')} · {text(f'reason.{reason}')} {count}", "warn")
+        again = ""
+        if may_retry:
+            again = m.button(
+                "retry_reason", text("desk.retry_reason"), value=reason, ask=text("desk.retry_ask", count=count)
+            )
+        pieces.append(f"<span>{chip}{again}</span>")
+    return f'<div class="row" style="margin-bottom:.6rem">{"".join(pieces)}</div>'
+
+
+def _table(rows: Sequence[FileRow], *, may_retry: bool) -> str:
+    columns = [text(f"summary.column_{name}") for name in COLUMNS] + ([""] if may_retry else [])
+    return m.table(columns, [_row(row, may_retry) for row in rows], text("app.page_files"))
+
+
+def _row(row: FileRow, may_retry: bool) -> list[str]:
+    call = m.escape(row.call_id or "")
     if row.call_id and row.outcome == Outcome.SCORED:
-        link = look.address("call", {"id": row.call_id, "view": "all"})
-        call = f'<a href="{html.escape(link)}" target="_self">{html.escape(row.call_id)}</a>'
-    cells = (
-        html.escape(text(f"outcome.{row.outcome}")),
-        html.escape(text(f"reason.{row.reason}")) if row.reason else "",
-        html.escape(row.path),
-        html.escape(row.message or ""),
+        call = m.link(row.call_id, look.address("call", {"id": row.call_id, "view": "all"}))
+    cells = [
+        m.escape(text(f"outcome.{row.outcome}")),
+        m.escape(text(f"reason.{row.reason}")) if row.reason else "",
+        m.escape(row.path),
+        m.escape(row.message or ""),
         call,
-    )
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    ]
+    if may_retry:
+        cells.append(m.button("retry", text("desk.retry"), value=row.call_id or "") if row.retryable else "")
+    return cells

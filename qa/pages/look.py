@@ -1,4 +1,4 @@
-"""How things look alike on every page: styles, badges, times, links, and the table of calls."""
+"""How things look alike on every page: styles, times, links, blocks of mark-up, and the table of calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -17,7 +17,16 @@ from streamlit.components.v2 import component
 from qa.call_filter import LONG_SILENCE, CallFilter, FilterError
 from qa.call_lists import CallRow
 from qa.messages import text
+from qa.pages import markup as m
 
+# The kinds of service that the product knows, by the names that stand in the database.
+KINDS = {
+    "咨询": "enquiry",
+    "查询": "lookup",
+    "投诉": "complaint",
+    "建议": "suggestion",
+    "办理": "transaction",
+}
 ICON = str(Path(__file__).with_name("icon.svg"))
 _FOLDER = resources.files("qa").joinpath("pages")
 
@@ -55,21 +64,37 @@ def points(score: float | None) -> str:
     return "—" if score is None else f"{score:g}"
 
 
-def why(row: CallRow, passing: float) -> list[str]:
-    """Why a call is in front of a person, the gravest first; a sign and a word each, never colour alone."""
+def why(row: CallRow, passing: float, names: Mapping[str, str] | None = None) -> list[str]:
+    """Why a call is in front of a person, the gravest first; a sign and a word each, never colour alone.
+
+    `names` of rules: with them it says which fatal item failed.
+    """
+    return [label for label, _ in reasons(row, passing, names or {})]
+
+
+def reasons(row: CallRow, passing: float, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(label, kind of chip)"""
     told = []
+    fatal = [names[rule] for rule in row.fatal_rules if rule in names]
     if row.fatal:
-        told.append("‼ " + text("app.why_fatal"))
+        told.append(("‼ " + text("app.why_fatal") + (f" · {' · '.join(fatal)}" if fatal else ""), "fault"))
+    if row.changed:
+        told.append(("↻ " + text("desk.why_changed"), "warn"))
     if row.score is not None and row.score < passing:
-        told.append("▼ " + text("app.why_below", passing=f"{passing:g}"))
+        told.append(("▼ " + text("app.why_below", passing=f"{passing:g}"), "fault"))
     if row.angry:
-        told.append("☹ " + text("app.why_angry"))
+        told.append(("☹ " + text("app.why_angry"), "warn"))
     if row.suspected:
-        told.append("? " + text("app.why_suspected", count=row.suspected))
+        told.append(("? " + text("app.why_suspected", count=row.suspected), "warn"))
     if row.longest_silence >= LONG_SILENCE:
-        told.append("⏸ " + text("app.why_silence", seconds=f"{row.longest_silence:.0f}"))
-    told += ["◌ " + text(f"reason.{sign}") for sign in row.signs]
+        told.append(("⏸ " + text("app.why_silence", seconds=f"{row.longest_silence:.0f}"), "warn"))
+    told += [("◌ " + text(f"reason.{sign}"), "") for sign in row.signs]
     return told
+
+
+def kind(code: str | None) -> str:
+    """The kind of service in the reader's language; a site's own kinds as they are."""
+    return text(f"desk.kind_{KINDS[code]}") if code in KINDS else code or "—"
 
 
 def read_filter() -> CallFilter:
@@ -85,50 +110,99 @@ def read_filter() -> CallFilter:
 def tell_faults(error: FilterError) -> None:
     for name, value in error.faults.items():
         known = name == "words"
-        st.warning(text("app.number_search") if known else text("app.bad_filter", field=name, value=value[:60]))
+        st.warning(
+            text("app.number_search") if known else text("app.bad_filter", field=name, value=value[:60])
+        )
 
 
 @st.cache_resource
-def _table():
-    return component(
-        "huiting_calls", html=asset("calls.html"), css=asset("calls.css"), js=asset("calls.js")
+def _block():
+    return component("huiting_block", html=asset("block.html"), css=asset("block.css"), js=asset("block.js"))
+
+
+def block(markup: str, key: str) -> Mapping[str, Any]:
+    """Show mark-up of ours (texts in it escaped) and follow its links; returns what was done in it in this run:
+    `do` and `value` of a button with the chosen `rows`, or `form` and its `values`. Empty for nothing.
+    """
+    did = _block()(key=key, data={"markup": markup}, on_did_change=lambda: None).did or {}
+    if did.get("go"):
+        go(str(did["go"]))
+    return did
+
+
+def go(link: str) -> None:
+    """Leave for an address within the app. What is no page of this person is left alone."""
+    parts = urlsplit(link)
+    page = st.session_state["pages"].get(parts.path.strip("/"))
+    if page is not None:
+        st.switch_page(page, query_params=dict(parse_qsl(parts.query)))
+
+
+def call_rows(
+    rows: Sequence[CallRow],
+    *,
+    passing: float,
+    zone: ZoneInfo,
+    query: Mapping[str, str],
+    names: Mapping[str, str],
+    people: Mapping[str, str] | None = None,
+    choose: bool = False,
+) -> str:
+    """A table of calls. `query` goes along to a call's address; `people` are the names of reviewers by login;
+    `choose`: rows can be chosen.
+    """
+    columns = ("call", "started", "agent", "kind", "duration", "score", "why", "state")
+    head = "".join(
+        f'<th scope="col"{" class=number" if name in ("duration", "score") else ""}>{m.escape(text(f"app.column_{name}"))}</th>'
+        for name in columns
+    )
+    if choose:
+        box = f'<input type="checkbox" data-all aria-label="{m.escape(text("desk.choose_all"))}">'
+        head = f'<th scope="col">{box}</th>{head}'
+    body = "".join(_row(row, passing, zone, query, names, people or {}, choose) for row in rows)
+    return (
+        f'<div class="wide"><table class="calls"><caption>{m.escape(text("app.calls"))}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def call_table(
-    rows: Sequence[CallRow], key: str, *, passing: float, zone: ZoneInfo, query: Mapping[str, str]
-) -> str | None:
-    """A table of calls; returns the call that was chosen in this run. `query` goes along to the call's address."""
-    columns = ("call", "started", "agent", "team", "kind", "duration", "score", "why", "reviewed")
-    result = _table()(
-        key=key,
-        data={
-            "caption": text("app.calls"),
-            "columns": [text(f"app.column_{name}") for name in columns],
-            "rows": [_row(row, passing, zone, query) for row in rows],
-        },
-        on_open_change=lambda: None,
+def _row(
+    row: CallRow,
+    passing: float,
+    zone: ZoneInfo,
+    query: Mapping[str, str],
+    names: Mapping[str, str],
+    people: Mapping[str, str],
+    choose: bool,
+) -> str:
+    low = row.fatal or (row.score is not None and row.score < passing)
+    seen = m.escape(f"{row.id}\t{row.assigned_to or ''}")
+    label = m.escape(text("desk.choose", call=row.id))
+    box = f'<td><input type="checkbox" name="row" value="{seen}" aria-label="{label}"></td>' if choose else ""
+    chips = "".join(m.chip(label, kind_) for label, kind_ in reasons(row, passing, names))
+    cells = (
+        f'<td class="tight">{m.link(row.id, address("call", {**query, "id": row.id}))}</td>'
+        f'<td class="tight">{m.escape(when(row.started_at, zone))}</td>'
+        f'<td class="tight">{m.escape(" / ".join(filter(None, (row.agent, row.team))) or "—")}</td>'
+        f'<td class="tight">{m.escape(kind(row.kind))}</td>'
+        f'<td class="number">{clock(row.duration)}</td>'
+        f'<td class="number{" low" if low else ""}">{points(row.score)}</td>'
+        f"<td>{chips}</td>"
+        f'<td class="tight">{_state(row, zone, people)}</td>'
     )
-    return result.open
+    return f"<tr data-row{' class=fatal' if row.fatal else ''}>{box}{cells}</tr>"
 
 
-def _row(row: CallRow, passing: float, zone: ZoneInfo, query: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "href": address("call", {**query, "id": row.id}),
-        "fatal": row.fatal,
-        "cells": [
-            row.id,
-            when(row.started_at, zone),
-            row.agent or "—",
-            row.team or "—",
-            row.kind or "—",
-            clock(row.duration),
-            points(row.score),
-            why(row, passing),
-            "✓" if row.reviewed else "",
-        ],
-    }
+def _state(row: CallRow, zone: ZoneInfo, people: Mapping[str, str]) -> str:
+    if row.reviewed:
+        return m.escape("✓ " + text("app.column_reviewed"))
+    told = []
+    if row.held_by and row.held_until:
+        until = f"{row.held_until.astimezone(zone):%H:%M}"
+        told.append("✋ " + text("desk.held", who=people.get(row.held_by, row.held_by), until=until))
+    if row.assigned_to:
+        told.append("→ " + people.get(row.assigned_to, row.assigned_to))
+    return "<br>".join(map(m.escape, told))
 
 
 def open_call(call_id: str, query: Mapping[str, str] | None = None) -> None:

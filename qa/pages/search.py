@@ -1,20 +1,25 @@
-"""Search 检索: the words in all calls, line by line, each with its place in the call."""
+"""Search 检索: the lines of all calls by words, rule, speaker and feeling; each is played where it stands."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 
-from qa.access import Identity
+from qa.access import Identity, Right
 from qa.call_filter import CallFilter, FilterError, View
-from qa.call_lists import PAGE_SIZE
-from qa.line_search import Line, LineFilter, search_lines
+from qa.call_lists import PAGE_SIZE, choices
+from qa.line_search import Feeling, Line, LineFilter, Speaker, search_lines
 from qa.messages import text
 from qa.pages import look, visit
+from qa.pages import markup as m
 
 ADDRESS = "search"
+CALL_FIELDS = ("agent", "team", "since", "until")
+LEAD_IN = 0.3  # seconds played before a line, so that its first sound is not cut
+KNOWN_SIGNS = {"angry": "☹", "anxious": "☹", "sad": "☹", "happy": "☺"}
 
 
 def opens_for(identity: Identity) -> bool:
@@ -24,68 +29,110 @@ def opens_for(identity: Identity) -> bool:
 def draw() -> None:
     here = visit.current()
     st.title(text("app.page_search"))
-    words = st.text_input(
-        text("app.field_words"),
-        st.query_params.get("q", ""),
-        placeholder=text("app.words_example"),
-        help=None,
-    ).strip()
-    if words != st.query_params.get("q", ""):
-        st.query_params.from_dict({"q": words} if words else {})
-    if not words:
-        st.caption(text("app.search_hint"))
-        return
-    before = st.query_params.get("before", "")
+    query = {name: st.query_params[name] for name in st.query_params}
+    lines = LineFilter.from_address(query)
+    calls = _calls(query)
+    before = query.get("before", "")
+    place = int(before) if before.isdecimal() and len(before) < 19 else None
+    found: Sequence[Line] = ()
+    problem = ""
     try:
-        lines = search_lines(
-            here.desk.store,
-            here.identity,
-            LineFilter(words),
-            CallFilter(view=View.ALL),
-            here.desk.site,
-            int(before) if before.isdecimal() and len(before) < 19 else None,
+        found = (
+            ()
+            if lines.empty
+            else search_lines(here.desk.store, here.identity, lines, calls, here.desk.site, place)
         )
+    except FilterError:
+        problem = m.told(text("app.number_search"), problem=True)
+    did = look.block(
+        _form(lines, calls, here) + (problem or _results(lines, calls, found, here)),
+        "search",
+    )
+    if did.get("form") == "search":
+        _search(did["values"])
+
+
+def _calls(query: Mapping[str, str]) -> CallFilter:
+    asked = {name: query[name] for name in CALL_FIELDS if name in query}
+    try:
+        return CallFilter.from_address({**asked, "view": View.ALL})
     except FilterError as error:
         look.tell_faults(error)
-        return
-    if not lines:
-        st.info(text("app.nothing_found"))
-        return
-    st.html(_list(lines, here))
-    if len(lines) == PAGE_SIZE:
-        further = {"q": words, "before": str(lines[-1].match.turn_id)}
-        look.plain_link(text("app.more"), look.address(ADDRESS, further))
+        return CallFilter.from_address(
+            {**{k: v for k, v in asked.items() if k not in error.faults}, "view": View.ALL}
+        )
 
 
-def _list(lines: Sequence[Line], here: visit.Visit) -> str:
-    return f'<ol class="lines">{"".join(_line(line, here) for line in lines)}</ol>'
+def _form(lines: LineFilter, calls: CallFilter, here: visit.Visit) -> str:
+    any_ = text("app.any")
+    known = choices(here.desk.store, here.identity)
+    feelings = [(f.value, f"{KNOWN_SIGNS[f]} {text(f'desk.feeling_{f}')}") for f in Feeling]
+    fields = [
+        m.field("q", text("app.field_words"), lines.words, example=text("app.words_example"), first=True, wide=True),
+        m.select("rule", text("desk.field_found_by"), sorted(here.rule_names.items()), lines.rule, any_label=any_),
+        m.select("speaker", text("desk.field_speaker"), [(s.value, text(f"role.{s}")) for s in Speaker], lines.speaker,
+                 any_label=any_),
+        m.select("emotion", text("desk.field_emotion"), feelings, lines.emotion, any_label=any_),
+        *(
+            m.select(n, text(f"app.field_{n}"), [(v, v) for v in known[n]], getattr(calls, n), any_label=any_)
+            for n in ("agent", "team")
+        ),
+        m.field("since", text("app.field_since"), "" if calls.since is None else calls.since.isoformat(), kind="date"),
+        m.field("until", text("app.field_until"), "" if calls.until is None else calls.until.isoformat(), kind="date"),
+    ]  # fmt: skip
+    clear = m.link(text("app.clear"), f"/{ADDRESS}")
+    return (
+        f'<form class="fields" role="search" data-form="search">{"".join(fields)}'
+        f'<div class="buttons">{m.submit(text("app.page_search"))}<span class="row">{clear}</span></div></form>'
+    )
+
+
+def _results(lines: LineFilter, calls: CallFilter, found: Sequence[Line], here: visit.Visit) -> str:
+    if lines.empty:
+        return m.empty(text("desk.search_hint"))
+    if not found:
+        return m.empty(text("app.nothing_found"))
+    inner = "".join(_line(line, here) for line in found)
+    further = ""
+    if len(found) == PAGE_SIZE:
+        query = {**calls.to_address(), **lines.to_address(), "before": str(found[-1].match.turn_id)}
+        query.pop("view", None)
+        further = f'<nav class="pages">{m.link(text("app.more"), look.address(ADDRESS, query))}</nav>'
+    keys = (
+        f"<kbd>j</kbd> <kbd>k</kbd> <kbd>p</kbd> <kbd>↵</kbd> <kbd>/</kbd> {m.escape(text('desk.line_keys'))}"
+    )
+    return f'<ol class="lines">{inner}</ol>{further}<p class="quiet">{keys}</p>'
 
 
 def _line(line: Line, here: visit.Visit) -> str:
     match = line.match
-    query = {"id": match.call_id, "turn": str(match.turn), "view": "all"}
+    link = look.address("call", {"id": match.call_id, "turn": str(match.turn), "view": "all"})
+    sound = ""
+    if line.has_recording and match.start is not None and here.may(Right.PLAY_MASKED):
+        address = f"/api/sound/{quote(match.call_id, safe='')}?hearing=masked"
+        sound = m.play(address, max(0.0, match.start - LEAD_IN), line.end, text("desk.play_line"))
+    role = text(f"role.{match.role}") if match.role else match.speaker
+    feeling = ""
+    if line.emotion in KNOWN_SIGNS:
+        feeling = m.chip(f"{KNOWN_SIGNS[line.emotion]} {text(f'desk.feeling_{line.emotion}')}", "warn")
     facts = " · ".join(
         [
-            match.call_id,
             look.when(line.started_at, here.desk.site.zone),
-            line.agent or "—",
-            text("app.score_is", score=look.points(line.score)),
+            " / ".join(filter(None, (line.agent, line.team))) or "—",
         ]
     )
-    role = text(f"role.{match.role}") if match.role else match.speaker
     return (
-        f'<li><a class="line" href="{html.escape(look.address("call", query))}" target="_self">'
-        f'<span class="at">▶ {look.clock(match.start)}</span> <b>{html.escape(role)}</b> '
-        f"<span>{_marked(match.text, match.spans)}</span><small>{html.escape(facts)}</small></a></li>"
+        f"<li data-row><span>{sound}</span>"
+        f'<span><span class="who {m.escape(match.role or "")}">{m.escape(role)}</span>'
+        f'<span class="at">{look.clock(match.start)}</span></span>'
+        f'<span><a href="{m.escape(link)}">{m.marked(match.text, match.spans)}</a> {feeling}</span>'
+        f'<span class="facts">{m.link(match.call_id, link)}<br>'
+        f'<span class="quiet">{m.escape(facts)} · {m.escape(text("app.score_is", score=look.points(line.score)))}</span>'
+        "</span></li>"
     )
 
 
-def _marked(source: str, spans: Sequence[tuple[int, int]]) -> str:
-    pieces, done = [], 0
-    for start, end in spans:
-        start = max(start, done)
-        if start >= end:
-            continue
-        pieces += [html.escape(source[done:start]), "<mark>", html.escape(source[start:end]), "</mark>"]
-        done = end
-    return "".join(pieces) + html.escape(source[done:])
+def _search(values: Mapping[str, Any]) -> None:
+    lines = LineFilter.from_address(values)
+    calls = {name: str(values.get(name, "")).strip() for name in CALL_FIELDS}
+    look.go(look.address(ADDRESS, {**lines.to_address(), **{k: v for k, v in calls.items() if v}}))

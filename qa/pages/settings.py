@@ -1,17 +1,19 @@
-"""Settings 设置: what is in force and where it comes from, with the rules and the models."""
+"""Settings 设置: the rules, the models and the settings in force, and where each setting comes from."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import streamlit as st
 
 from qa.access import Identity, Right, require
 from qa.messages import text
-from qa.pages import visit
+from qa.pages import look, visit
+from qa.pages import markup as m
 
 ADDRESS = "settings"
+MEGABYTE = 1_000_000
+FINGERPRINT = 12  # characters that are shown
 
 
 def opens_for(identity: Identity) -> bool:
@@ -23,22 +25,49 @@ def draw() -> None:
     require(here.identity, Right.OPERATE)
     st.title(text("app.page_settings"))
     pack = here.desk.pack
-    st.subheader(text("app.rules_in_force"))
     versions = [[name, version] for name, version in pack.versions.items()]
-    rows = [*versions, [text("app.rule_count"), str(len(pack.rules))], [text("app.fingerprint"), pack.fingerprint]]
-    st.html(table((), rows))
-    st.subheader(text("app.settings_in_force"))
+    rules = [
+        *versions,
+        [text("app.rule_count"), str(len(pack.rules))],
+        [text("app.fingerprint"), pack.fingerprint],
+    ]
     columns = [text(f"app.column_{name}") for name in ("setting", "value", "source")]
-    st.html(table(columns, [[p.key, p.value, p.source] for p in here.desk.settings.provenance()]))
+    settings = [[p.key, p.value, p.source] for p in here.desk.settings.provenance()]
+    look.block(
+        _section("app.rules_in_force", m.table((), map(_escaped, rules)))
+        + _section("desk.models_in_force", _models(here))
+        + _section("app.settings_in_force", m.table(columns, map(_escaped, settings))),
+        "settings",
+    )
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return (
-        '<div class="wide"><table class="plain">'
-        + (f"<thead><tr>{head}</tr></thead>" if columns else "")
-        + f"<tbody>{body}</tbody></table></div>"
-    )
+def _section(title: str, inner: str) -> str:
+    return f"<section><h2>{m.escape(text(title))}</h2>{inner}</section>"
+
+
+def _escaped(row: Iterable[str]) -> list[str]:
+    return [m.escape(cell) for cell in row]
+
+
+def _models(here: visit.Visit) -> str:
+    """The weights that the settings name, as they lie in the models folder; not read through, which takes long."""
+    from qa.commands.models import named
+    from speech import models
+
+    options = here.desk.settings.speech_options()
+    wanted = named(options)
+    known = {one.name: one for one in models.listing(options.models_folder, wanted)}
+    columns = [text(f"models.column_{name}") for name in ("name", "state", "use", "size", "licence", "fingerprint")]
+    rows = [
+        [
+            one.name,
+            ("✓ " if one.state is models.State.PRESENT else "✗ ") + text(f"models.state_{one.state.value}"),
+            one.use,
+            f"{one.size / MEGABYTE:.0f} MB" if one.size else "",
+            one.licence,
+            one.fingerprint[:FINGERPRINT],
+        ]
+        for name in wanted
+        if (one := known.get(name)) is not None
+    ]
+    return m.table(columns, map(_escaped, rows)) + f'<p class="quiet">{m.escape(text("desk.models_hint"))}</p>'

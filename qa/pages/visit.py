@@ -10,6 +10,7 @@ from qa import accounts
 from qa.access import Identity, Right, may
 from qa.desk import Desk, desk
 from qa.messages import LANGUAGES
+from scoring_rules.messages import pick
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Visit:
     def language(self) -> str:
         chosen = self.identity.language or self.desk.settings.site.language[:2]
         return chosen if chosen in LANGUAGES else "zh"
+
+    @property
+    def rule_names(self) -> dict[str, str]:
+        """The rules in force by id, in the reader's language."""
+        return {rule.id: pick(rule.name, self.language) for rule in self.desk.pack.rules}
 
     def may(self, right: Right) -> bool:
         return may(self.identity, right)
@@ -36,6 +42,16 @@ def begin() -> Visit | None:
     if identity is None or identity.must_change:
         return None
     return Visit(house, identity)
+
+
+def tell(message: str, *, problem: bool = False) -> None:
+    """Something to be said at the top of the page in the next run."""
+    st.session_state["told"] = (message, problem)
+
+
+def told() -> tuple[str, bool] | None:
+    """What is to be said now, once."""
+    return st.session_state.pop("told", None)
 
 
 def current() -> Visit:
