@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +33,14 @@ app.command(help=text("cli.score"))(score)
 
 SettingsOption = Annotated[Path | None, typer.Option("--settings", help=text("cli.option_settings"))]
 Unmasked = Annotated[bool, typer.Option("--unmasked", help=text("cli.option_unmasked"))]
+
+
+# What is wrong with a path is for its owner to mend.
+PATH_TROUBLE = {
+    errno.ENOENT: Exit.USAGE, errno.ENOTDIR: Exit.USAGE, errno.EISDIR: Exit.USAGE, errno.EEXIST: Exit.USAGE,
+    errno.EACCES: Exit.USAGE, errno.EPERM: Exit.USAGE, errno.EROFS: Exit.USAGE,
+    errno.ENOSPC: Exit.DISK_FULL, errno.EDQUOT: Exit.DISK_FULL,
+}  # fmt: skip
 
 
 class Order(StrEnum):
@@ -219,6 +228,11 @@ def main() -> None:
     """Run the command; errors that a user can mend are told in a line or two, without a traceback."""
     try:
         app()
+    except OSError as error:
+        if error.errno not in PATH_TROUBLE or not error.filename:
+            raise
+        typer.secho(text("cli.path", path=error.filename, detail=error.strerror), fg=typer.colors.RED, err=True)
+        sys.exit(PATH_TROUBLE[error.errno])
     except Exception as error:
         code = _expected(error)
         if code is None:

@@ -239,7 +239,7 @@ class Settings(Section):
             try:
                 model.model_validate(layers.values)
             except ValidationError as error:
-                problems += _explain(error, layers)
+                problems += [told for told in _explain(error, layers) if told not in problems]  # both may refuse it
         if problems:
             raise SettingsError(problems)
         settings = cls.model_validate(layers.values)

@@ -121,3 +121,26 @@ def test_what_is_missing_is_told_apart_from_the_result(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["c1"]
     assert "huiting models pull" in done.stderr  # no weights in an empty folder
+
+
+def test_a_path_that_cannot_be_is_told_without_a_traceback(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "calls").mkdir()
+    told = huiting("run", "calls", cwd=tmp_path, HUITING_LANG="en", HUITING_DATA__FOLDER=str(tmp_path / "file"))
+    assert told.returncode == Exit.USAGE
+    assert str(tmp_path / "file") in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_transcribe_names_what_is_not_there_before_it_loads_anything(tmp_path):
+    told = huiting("transcribe", "no.wav", "--out", "out", cwd=tmp_path, HUITING_SPEECH__MODELS_FOLDER=str(tmp_path / "none"))
+    assert told.returncode == Exit.FAILED_CALLS
+    assert "no.wav" in told.stderr
+
+
+def test_an_empty_folder_is_said_to_be_empty(tmp_path):
+    (tmp_path / "calls").mkdir()
+    models = PROJECT / "var/models"
+    told = huiting("run", "calls", cwd=tmp_path, HUITING_LANG="en", HUITING_SPEECH__MODELS_FOLDER=str(models), COLUMNS="200")
+    assert told.returncode == Exit.OK, told.stderr
+    assert "No recordings in" in told.stdout

@@ -34,9 +34,14 @@ def transcribe_command(
         options = replace(options, language=language)
     console = Console(stderr=True)
     names = output_names(recordings)
+    absent = [recording for recording in names if not recording.is_file()]
+    for recording in absent:
+        console.print(text("intake.no_source", path=recording), style="red")
     out.mkdir(parents=True, exist_ok=True)
-    jobs = [Job(names[recording], recording, {}, agent_channel) for recording in names]
-    unusable = 0
+    jobs = [Job(names[recording], recording, {}, agent_channel) for recording in names if recording not in absent]
+    if not jobs:
+        return Exit.FAILED_CALLS
+    unusable = len(absent)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -59,7 +64,7 @@ def transcribe_command(
             else:
                 unusable += 1
                 console.print(f"{result.id}: {result.message}", style="red")
-    console.print(text("transcribe.done", count=len(jobs) - unusable, folder=out))
+    console.print(text("transcribe.done", count=len(names) - unusable, folder=out))
     return Exit.FAILED_CALLS if unusable else Exit.OK
 
 
