@@ -17,7 +17,7 @@ from qa.clips_sound import cut_sound
 from qa.marks import Kind
 from qa.media import personal_spans
 from qa.redact import mask_turns
-from qa.review import SAME_SIGHT, Conflict, reached
+from qa.review import SAME_SIGHT, Conflict, audit_look, reached
 from qa.store.coaching import Clip, ClipPackEntry, ClipPlay, ClipTag, CoachingAssignment
 from qa.store.engine import Store
 from qa.store.queries import audit
@@ -182,6 +182,50 @@ def _check(given: ClipDraft, call: Call) -> None:
         raise CoachingError(Fault.SPAN)
     if call.recording_id is None:
         raise CoachingError(Fault.NO_RECORDING)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSource:
+    """A call to cut clips from: what is said on it, masked, by number of the turn."""
+
+    call_id: str
+    agent: str | None
+    team: str | None
+    started_at: datetime | None
+    kind: str | None
+    duration: float | None  # seconds
+    language: str
+    lines: tuple[tuple[Role | None, float, float, str], ...]  # role, start, end, text
+
+
+def source_of(store: Store, identity: Identity, call_id: str) -> ClipSource:
+    """The call that clips are to be cut from; the look is audited. Raises AccessDenied; KeyError without transcript."""
+    with store.read() as session:
+        call = reached(session, identity, Right.COACH, call_id)
+        transcript = load_transcript(session, call_id)
+    masked = mask_turns([turn.text for turn in transcript.turns])
+    audit_look(store, identity, "see", call_id)
+    return ClipSource(
+        call_id=call_id,
+        agent=call.agent,
+        team=call.team,
+        started_at=call.started_at,
+        kind=call.kind,
+        duration=transcript.duration,
+        language=transcript.language,
+        lines=tuple(
+            (turn.role, turn.start, turn.end, text)
+            for turn, text in zip(transcript.turns, masked, strict=True)
+            if turn.start is not None and turn.end is not None
+        ),
+    )
+
+
+def open_clip(store: Store, identity: Identity, clip_id: int) -> tuple[ClipRow, tuple[ClipLine, ...]]:
+    """A clip to look at or to change, with what is said in it. Raises AccessDenied."""
+    with store.read() as session:
+        clip = coached(session, identity, clip_id)
+        return clip_row(clip, session.get_one(Call, clip.call_id)), lines_of_clip(session, clip)
 
 
 # --- the way to a clip -------------------------------------------------------------------------------------------
