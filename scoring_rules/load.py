@@ -131,9 +131,8 @@ def _load(
         rules += _rules_of(folder, mine, scoring, problems)
     slots.update(filled)
     digest.update(repr(filled).encode())
-    for path in sorted((HOME / "data").glob("*.npz")):
+    for path in sorted(p for p in (HOME / "data").iterdir() if p.suffix in (".npz", ".txt", ".yaml")):
         digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    digest.update((HOME / "data" / "scoring.yaml").read_bytes())
     return Pack(
         rules=tuple(rules),
         scoring=scoring,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +16,8 @@ from scoring_rules.finder import Finder, Minds
 from scoring_rules.model import Condition, Head, Meaning, Reason
 from scoring_rules.plan import children
 
-DATA = Path(__file__).parent / "data"
+BACKGROUND = Path(__file__).parent / "data" / "background-zh.txt"  # ordinary turns of agents, one a line
+HAN = re.compile(r"[\u4e00-\u9fff]")
 CACHED_TEXTS = 20_000  # embeddings kept: about 30 MB at 384 dimensions
 BACKGROUND_SHARE = 0.995  # of background sentences lie below a calibrated threshold: one false alarm in 200
 
@@ -63,6 +62,8 @@ class Judges(Minds):
         self._adapted: Encoder | None = None
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
         self._exemplars: dict[tuple[str, ...], np.ndarray] = {}
+        self._thresholds: dict[tuple[str, ...], float] = {}
+        self._background: np.ndarray | None = None
 
     def encode(self, texts: list[str]) -> None:
         """Encodes in one batch what is asked for and not known."""
@@ -98,9 +99,14 @@ class Judges(Minds):
         return None if self._threshold(test) is not None else Reason.UNCALIBRATED
 
     def _threshold(self, test: Meaning) -> float | None:
-        if test.threshold is not None or self.encoder is None:
+        if test.threshold is not None or self.encoder is None or not HAN.search("".join(test.exemplars)):
             return test.threshold
-        return calibrated(self.encoder.fingerprint, test.exemplars)
+        found = self._thresholds.get(test.exemplars)
+        if found is None:
+            if self._background is None:
+                self._background = self.encoder.encode(BACKGROUND.read_text("utf-8").splitlines())
+            found = self._thresholds[test.exemplars] = calibrate(self.encoder, test.exemplars, self._background)
+        return found
 
     def near(self, test: Meaning, texts: Sequence[str], call: Call) -> list[bool]:
         threshold = self._threshold(test)
@@ -175,17 +181,6 @@ class Judges(Minds):
         return tuple(
             f"{name} {values[place, number, column]:+.2f}" for name, values in parts.items() if values is not None
         )
-
-
-@cache
-def _thresholds() -> dict[str, dict[str, float]]:
-    path = DATA / "calibration.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def calibrated(fingerprint: str, exemplars: Sequence[str]) -> float | None:
-    """The threshold stored for these exemplars under this sentence model, or None."""
-    return _thresholds().get(fingerprint, {}).get(exemplar_key(exemplars))
 
 
 def calibrate(encoder: Encoder, exemplars: Sequence[str], background: np.ndarray) -> float:

@@ -58,7 +58,7 @@ class Reason(StrEnum):
     LOW_CONFIDENCE = "low_confidence"  # the window is mostly doubtful, marked or unattributed speech
     NO_SPEECH = "no_speech"  # nobody of the rule's role speaks
     NO_ENCODER = "no_encoder"  # a meaning condition without a sentence model
-    UNCALIBRATED = "uncalibrated"  # no threshold stored for this sentence model
+    UNCALIBRATED = "uncalibrated"  # there is ordinary talk to set a threshold against in Chinese alone
     NO_HEAD = "no_head"  # no trained classifier that fits this sentence model
     NO_TIMES = "no_times"  # the conversation carries no seconds
     NO_EMOTION = "no_emotion"
@@ -137,7 +137,7 @@ class Regex:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """Nearness to exemplar sentences, by cosine. `threshold` None: calibrated for the sentence model in use."""
+    """Nearness to exemplar sentences, by cosine. `threshold` None: set against ordinary talk, for the model in use."""
 
     exemplars: tuple[str, ...]
     among: Condition

@@ -15,7 +15,6 @@ from scoring_rules.model import (
     AtLeast,
     Condition,
     Expect,
-    Head,
     InOrder,
     Lexicon,
     Meaning,
