@@ -1,4 +1,4 @@
-"""Lists, one call, search and verdicts as the app's pages ask for them."""
+"""Lists, one call and search as the app's pages ask for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from appsite import DIALOGUES, AppSite, build, judge_anew
+from appsite import DIALOGUES, AppSite, build
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -16,13 +16,10 @@ from qa.access import AccessDenied, Identity, Role
 from qa.call_filter import CallFilter, FilterError, Sort, View
 from qa.call_lists import list_calls, neighbours
 from qa.call_view import open_call
-from qa.judging import Judgement, judge
 from qa.line_search import LineFilter, search_lines
 from qa.morning import night_account, night_files
-from qa.review import Conflict, finish
 from qa.states import Outcome
-from qa.store.schema import AuditEvent, Call
-from qa.verdicts import Verdict
+from qa.store.schema import AuditEvent
 
 AGENT = Identity("a", "a", Role.AGENT, agent="A1")
 LEAD = Identity("l", "l", Role.LEAD, teams=("north",))
@@ -199,89 +196,6 @@ def test_masked_numbers_are_not_found_by_who_may_not_unmask(site: AppSite):
     for words in ("一三八零零一三八零零零", "13800138000", "１３８００", "1 3 8 0 0"):
         with pytest.raises(FilterError):
             ids(site, TRAINER, CallFilter(view=View.ALL, words=words))
-
-
-# Verdicts
-
-
-def given_on(site: AppSite, verdict: Verdict, **values) -> Judgement:
-    view = open_call(site.store, INSPECTOR, "refund")
-    assert view.scorecard_id is not None
-    assert view.card is not None
-    item = next(item for item in view.card.items if item.rule == "neg.cannot")
-    assert item.findings
-    return Judgement("refund", view.scorecard_id, item.rule, verdict, **values)
-
-
-def test_verdicts_are_kept_beside_the_machine_and_withdrawn(own_site: AppSite):
-    judge(own_site.store, INSPECTOR, given_on(own_site, Verdict.WRONG, finding=0, note="他在转接"))
-    judge(own_site.store, LEAD, given_on(own_site, Verdict.RIGHT))
-    shown = open_call(own_site.store, INSPECTOR, "refund").verdicts
-    assert [(v.who, v.role, v.verdict, v.outcome) for v in shown] == [
-        ("i", "inspector", "wrong", "fail"),
-        ("l", "lead", "right", "fail"),
-    ]
-    judge(own_site.store, INSPECTOR, given_on(own_site, Verdict.WITHDRAWN))
-    assert [v.who for v in open_call(own_site.store, INSPECTOR, "refund").verdicts] == ["l"]
-
-
-def test_a_verdict_is_anchored_to_what_the_person_saw(own_site: AppSite):
-    from qa.store.accounts import Verdict as Row
-
-    judge(own_site.store, INSPECTOR, given_on(own_site, Verdict.WRONG, finding=0))
-    with own_site.store.read() as session:
-        row = session.scalars(select(Row)).one()
-    said = DIALOGUES["refund"][3][row.turn][1]
-    assert row.turn == 2
-    assert said[row.start_char : row.end_char] in said
-    assert row.end_char > row.start_char
-    assert set(row.seen) >= {"score"}
-
-
-def test_a_call_judged_otherwise_meanwhile_is_a_conflict_and_comes_back(own_site: AppSite):
-    old = given_on(own_site, Verdict.WRONG)
-    judge(own_site.store, INSPECTOR, old)
-    finish(own_site.store, INSPECTOR, "refund", old.scorecard_id)
-    assert "refund" not in ids(own_site, INSPECTOR, CallFilter())
-    assert ids(own_site, INSPECTOR, CallFilter(view=View.REVIEWED)) == ["refund"]
-    with own_site.store.write() as session:
-        judge_anew(session, session.get_one(Call, "refund"), without="neg.cannot")
-    assert "refund" in ids(own_site, INSPECTOR, CallFilter())
-    assert ids(own_site, INSPECTOR, CallFilter(view=View.CHANGED)) == ["refund"]
-    assert ids(own_site, INSPECTOR, CallFilter(view=View.REVIEWED)) == []
-    with pytest.raises(Conflict):
-        judge(own_site.store, INSPECTOR, old)
-    with pytest.raises(Conflict):
-        finish(own_site.store, INSPECTOR, "refund", old.scorecard_id)
-    [kept] = open_call(own_site.store, INSPECTOR, "refund").verdicts
-    assert not kept.same_card
-
-
-def test_a_review_stands_when_the_machine_says_the_same_again(own_site: AppSite):
-    old = given_on(own_site, Verdict.WRONG)
-    finish(own_site.store, INSPECTOR, "refund", old.scorecard_id)
-    for without, view in (("", View.REVIEWED), ("neg.cannot", View.CHANGED), ("", View.REVIEWED)):
-        with own_site.store.write() as session:
-            judge_anew(session, session.get_one(Call, "refund"), without=without)
-        assert ids(own_site, INSPECTOR, CallFilter(view=view)) == ["refund"]
-
-
-@pytest.mark.parametrize("person", [AGENT, TRAINER, ADMIN, OPERATOR])
-def test_who_may_not_judge_cannot(site: AppSite, person: Identity):
-    given = given_on(site, Verdict.WRONG)
-    with pytest.raises(AccessDenied):
-        judge(site.store, person, given)
-    with pytest.raises(AccessDenied):
-        finish(site.store, person, "refund", given.scorecard_id)
-
-
-def test_a_lead_does_not_judge_other_teams(site: AppSite):
-    view = open_call(site.store, INSPECTOR, "thanks")
-    assert view.scorecard_id is not None
-    assert view.card is not None
-    given = Judgement("thanks", view.scorecard_id, view.card.items[0].rule, Verdict.RIGHT)
-    with pytest.raises(AccessDenied):
-        judge(site.store, LEAD, given)
 
 
 # The morning
