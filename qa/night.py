@@ -97,7 +97,8 @@ class NightRun:
             stopped = ""
             try:
                 self._room()
-                received = receive(self.store, night_id, intake, self.settings)
+                with self._disk():
+                    received = receive(self.store, night_id, intake, self.settings)
                 self._work(night_id, received)
                 state = "finished"
             except StopReason as stop:
