@@ -237,7 +237,8 @@ def main() -> None:
         code = _expected(error)
         if code is None:
             raise
-        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        told = text("cli.locked", holder=error) if code is Exit.LOCKED else str(error)
+        typer.secho(told, fg=typer.colors.RED, err=True)
         sys.exit(code)
 
 

@@ -143,3 +143,19 @@ def test_an_empty_folder_is_said_to_be_empty(tmp_path):
     told = huiting("run", "calls", cwd=tmp_path, HUITING_LANG="en", HUITING_SPEECH__MODELS_FOLDER=str(models), COLUMNS="200")
     assert told.returncode == Exit.OK, told.stderr
     assert "No recordings in" in told.stdout
+
+
+def test_a_second_night_is_told_who_holds_the_first(tmp_path):
+    from qa.lock import night_lock
+    from qa.store import open_store
+
+    (tmp_path / "calls").mkdir()
+    models = str(PROJECT / "var/models")
+    data = tmp_path / "var"
+    store = open_store(f"sqlite:///{tmp_path}/var.db")
+    with night_lock(store, data):
+        told = huiting("run", "calls", cwd=tmp_path, HUITING_LANG="en", HUITING_SPEECH__MODELS_FOLDER=models)
+    store.close()
+    assert told.returncode == Exit.LOCKED
+    assert f"pid {os.getpid()}" in told.stderr
+    assert "Another night" in told.stderr
