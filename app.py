@@ -6,7 +6,7 @@ import streamlit as st
 
 from qa.access import Right
 from qa.messages import LANGUAGES, in_language, text
-from qa.pages import admin, audit, board, call, coaching, files, look, mine, queue, search, settings, today
+from qa.pages import admin, audit, board, call, coaching, files, look, mine, queue, rules, search, settings, today
 from qa.pages.visit import Visit, begin
 
 PAGES = (  # module, the rights of which one opens it, its icon
@@ -15,6 +15,7 @@ PAGES = (  # module, the rights of which one opens it, its icon
     (mine, (Right.SEE,), ":material/person:"),
     (search, (Right.SEE,), ":material/search:"),
     (board, (Right.SEE,), ":material/bar_chart:"),
+    (rules, (Right.SEE,), ":material/rule:"),
     (coaching, (Right.COACH, Right.ACKNOWLEDGE), ":material/school:"),
     (call, (Right.SEE,), ":material/graphic_eq:"),
     (files, (Right.SEE, Right.OPERATE), ":material/bedtime:"),

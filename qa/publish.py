@@ -75,10 +75,20 @@ def candidate(
     layers = with_drafts(working, [read_layer(folder) for folder in drafts])
     base_layers = newest.layers if newest is not None else folders if layers != folders else ()
     draft = pack_of(settings, layers, collect=True)
-    found = lint(draft, encoder) if check else draft.problems
+    found = _of_the_site(settings, lint(draft, encoder), encoder) if check else draft.problems
     problems = tuple(at_home(problem, layers, settings.data.folder) for problem in found)
     base = pack_of(settings, base_layers, collect=True)
     return Candidate(base, draft, base_layers, layers, newest.number if newest else None, problems)
+
+
+def _of_the_site(settings: Settings, found: Sequence[Problem], encoder: Encoder | None) -> list[Problem]:
+    """Problems that the shipped rules have not by themselves: the site can mend no others, a failing example of a
+    shipped rule included, unless it is the site's change that makes it fail.
+    """
+    if not any(problem.severity is Severity.ERROR for problem in found):
+        return list(found)
+    shipped = {problem.text() for problem in lint(pack_of(settings, (), collect=True), encoder)}
+    return [problem for problem in found if problem.text() not in shipped]
 
 
 def calls_between(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
