@@ -12,7 +12,7 @@ from scoring_rules.parse import EMOTIONS
 from scoring_rules.source import Source
 
 SPEAKERS = {"agent": "A", "customer": "B", "ivr": "I", "system": "S", "unknown": "U"}
-TURN_OPTIONS = ("here", "at", "emotion", "overlap", "probability", "marks", "rate", "silence", "music")
+TURN_OPTIONS = ("here", "at", "emotion", "overlap", "probability", "marks", "rate", "loudness", "silence", "music")
 # An example's turn with no times of its own is spoken at this pace, after this pause: ordinary talk, no finding.
 CHARS_PER_SECOND = 3.5
 PAUSE = 0.4  # seconds
@@ -86,6 +86,7 @@ def _turn(node: Source) -> tuple[ExampleTurn | None, bool]:
         probability=keys["probability"].number(0, 1) if "probability" in keys else None,
         marks=keys["marks"].texts() if "marks" in keys else (),
         rate=keys["rate"].number(1, 2000) if "rate" in keys else None,
+        loudness=keys["loudness"].number(-120, 0) if "loudness" in keys else None,
     )
     return turn, keys["here"].boolean() if "here" in keys else False
 
@@ -114,6 +115,11 @@ class Emotion:
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    loudness_db: float  # dBFS
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     speaker: str
     text: str
@@ -123,7 +129,7 @@ class Turn:
     words: tuple[Word, ...] = ()
     emotion: Emotion | None = None
     marks: tuple[str, ...] = ()
-    voice: None = None
+    voice: Voice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +228,7 @@ def conversation(example: Example, language: str) -> tuple[Dialogue, int | None]
                 words,
                 Emotion(*line.emotion) if line.emotion else None,
                 line.marks,
+                None if line.loudness is None else Voice(line.loudness),
             )
         )
         clock, quiet, music = max(clock, end), 0.0, False

@@ -341,6 +341,7 @@ class ExampleTurn:
     silence: float = 0.0
     music: bool = False
     rate: float | None = None  # characters a minute
+    loudness: float | None = None  # dBFS
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ def _example() -> dict[str, Any]:
         "probability": _number(0, 1),
         "marks": _one_or_many(_string()),
         "rate": _number(1),
+        "loudness": _number(-120, 0),
         "silence": _number(),
         "music": {"type": "boolean"},
     }
