@@ -9,11 +9,12 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, Row, and_, false, func, literal, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from qa.states import Outcome as FileOutcome
 from qa.store.reviews import CHANGED, DONE
-from qa.store.schema import Call, ItemRow, Measures, NightFile, ScorecardRow, Tag, TranscriptRow
+from qa.store.schema import Call, ItemRow, NightFile, ScorecardRow, Tag
 
 LONG_SILENCE = 15.0  # seconds: domain, serious when unexplained
 NOBODY = "-"  # in `assigned`: calls that are nobody's
@@ -25,6 +26,9 @@ class View(StrEnum):
     CHANGED = "changed"  # reviewed, and judged otherwise by the machine since
     REVIEWED = "reviewed"
     ALL = "all"
+
+
+WORK = (View.MINE, View.WAITING, View.CHANGED)  # lists that people work off
 
 
 class Sort(StrEnum):
@@ -105,7 +109,7 @@ class CallFilter:
             if value := getattr(self, column.key):
                 wanted.append(column == value)
         if self.tag:
-            wanted.append(exists().where(Tag.call_id == Call.id, Tag.tag == self.tag))
+            wanted.append(Call.id.in_(select(Tag.call_id).where(Tag.tag == self.tag)))
         if self.rule:
             failed = select(ScorecardRow.call_id).join(ItemRow, ItemRow.scorecard_id == ScorecardRow.id)
             wanted.append(
@@ -144,19 +148,53 @@ class CallFilter:
             case View.CHANGED:
                 wanted.append(Call.review == CHANGED)
             case View.REVIEWED:
-                wanted.append(reviewed())
+                wanted.append(Call.review == DONE)
             case View.ALL:
                 pass
         return and_(Call.score.is_not(None), *wanted)
 
-    def order(self) -> tuple[ColumnExpressionArgument[Any], ...]:
-        newest = Call.started_at.desc().nulls_last()
-        orders = {
-            Sort.RISK: (Call.fatal.desc(), Call.score, newest),
+    def order(self, *, backwards: bool = False) -> tuple[ColumnExpressionArgument[Any], ...]:
+        """How the list is sorted."""
+        return tuple(_sorted(column, down is not backwards) for column, down in self._keys())
+
+    def beyond(self, call: Row[Any], *, backwards: bool = False) -> ColumnElement[bool]:
+        """The condition on `calls` that come after one in this order, or before it. `call` holds the `keys`."""
+        equal: list[ColumnElement[bool]] = []
+        found: list[ColumnElement[bool]] = []
+        for (column, down), value in zip(self._keys(), call, strict=True):
+            found.append(and_(*equal, _past(column, value, down is not backwards)))
+            equal.append(column.is_(None) if value is None else column == literal(value, column.type))
+        return or_(*found)
+
+    @property
+    def keys(self) -> tuple[InstrumentedAttribute[Any], ...]:
+        """The columns by which the list is sorted, the last of them unique."""
+        return tuple(column for column, _ in self._keys())
+
+    def _keys(self) -> tuple[tuple[InstrumentedAttribute[Any], bool], ...]:
+        """(column, whether the greatest comes first)"""
+        newest = (Call.started_at, True)
+        keys = {
+            Sort.RISK: ((Call.fatal, True), (Call.score, False), newest),
             Sort.NEWEST: (newest,),
-            Sort.SCORE: (Call.score, newest),
+            Sort.SCORE: ((Call.score, False), newest),
         }
-        return (*orders[self.sort], Call.id)
+        return (*keys[self.sort], (Call.id, False))
+
+
+def _sorted(column: InstrumentedAttribute[Any], down: bool) -> ColumnExpressionArgument[Any]:
+    """An unknown start comes last, and first in an order turned round; in a list, the other keys are always known."""
+    if column is not Call.started_at:
+        return column.desc() if down else column.asc()
+    return column.desc().nulls_last() if down else column.asc().nulls_first()
+
+
+def _past(column: InstrumentedAttribute[Any], value: Any, down: bool) -> ColumnElement[bool]:
+    """The condition that a column's value stands further on than one: lower, or unknown, where the greatest is first."""
+    if value is None:
+        return false() if down else column.is_not(None)
+    known = literal(value, column.type)
+    return or_(column < known, column.is_(None)) if down else column > known
 
 
 def risky(passing: float) -> ColumnElement[bool]:
@@ -175,16 +213,7 @@ def waits(passing: float) -> ColumnElement[bool]:
 
 
 def long_silence() -> ColumnElement[bool]:
-    return (
-        exists()
-        .where(
-            TranscriptRow.call_id == Call.id,
-            TranscriptRow.current,
-            Measures.transcript_id == TranscriptRow.id,
-            Measures.longest_silence >= LONG_SILENCE,
-        )
-        .correlate(Call)
-    )
+    return Call.longest_silence >= LONG_SILENCE
 
 
 def held_by(login: str, at: datetime) -> ColumnElement[bool]:

@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, func, or_,
 from sqlalchemy.orm import Session
 
 from qa.access import Identity, Right, may, require, within_reach
-from qa.call_filter import CallFilter, FilterError, View, free_for
+from qa.call_filter import WORK, CallFilter, FilterError, free_for
 from qa.store.engine import Store
 from qa.store.reviews import CHANGED, DONE
-from qa.store.schema import Call, ItemRow, Measures, ScorecardRow, Tag, TranscriptRow, now
+from qa.store.schema import Call, ItemRow, ScorecardRow, Tag, TranscriptRow, now
 from qa.store.search import search
 
 PAGE_SIZE = 25
@@ -109,22 +109,18 @@ def neighbours(
     require(identity, Right.SEE)
     with store.read() as session:
         condition, _ = condition_of(session, identity, wanted, site)
-        if wanted.view in (View.MINE, View.WAITING, View.CHANGED):
+        if wanted.view in WORK:
             condition = and_(condition, or_(free_for(identity.login, now()), Call.id == call_id))
-        order = wanted.order()
-        placed = (
-            select(
-                Call.id,
-                func.lag(Call.id).over(order_by=order).label("before"),
-                func.lead(Call.id).over(order_by=order).label("after"),
-            )
-            .where(condition)
-            .subquery()
-        )
-        row = session.execute(select(placed.c.before, placed.c.after).where(placed.c.id == call_id)).first()
-        if row is not None:
-            return row.before, row.after
-        return None, session.scalar(select(Call.id).where(condition).order_by(*order).limit(1))
+        here = session.execute(select(*wanted.keys).where(condition, Call.id == call_id)).first()
+        if here is None:
+            return None, session.scalar(select(Call.id).where(condition).order_by(*wanted.order()).limit(1))
+
+        def nearest(backwards: bool) -> str | None:
+            beyond = wanted.beyond(here, backwards=backwards)
+            order = wanted.order(backwards=backwards)
+            return session.scalar(select(Call.id).where(condition, beyond).order_by(*order).limit(1))
+
+        return nearest(True), nearest(False)
 
 
 def choices(store: Store, identity: Identity) -> Mapping[str, Sequence[str]]:
@@ -178,20 +174,19 @@ def rows_of(
     offset: int,
 ) -> list[CallRow]:
     """The rows of a list; the right is asked for by whoever makes the condition."""
+    # The page first, then what hangs on its rows: else that would be looked up for every call of the list.
+    page = select(Call.id).where(condition).order_by(*order).limit(limit).offset(offset).subquery()
     query = (
-        select(Call, TranscriptRow.signs, Measures.longest_silence)
+        select(Call, TranscriptRow.signs)
+        .join(page, page.c.id == Call.id)
         .outerjoin(TranscriptRow, and_(TranscriptRow.call_id == Call.id, TranscriptRow.current))
-        .outerjoin(Measures, Measures.transcript_id == TranscriptRow.id)
-        .where(condition)
         .order_by(*order)
-        .limit(limit)
-        .offset(offset)
     )
     found = session.execute(query).all()
-    fatal = _fatal_rules(session, [call.id for call, _, _ in found if call.fatal])
+    fatal = _fatal_rules(session, [call.id for call, _ in found if call.fatal])
     at = now()
     rows = []
-    for call, signs, silence in found:
+    for call, signs in found:
         held = call.held_until is not None and call.held_until > at
         rows.append(
             CallRow(
@@ -207,7 +202,7 @@ def rows_of(
                 fatal=bool(call.fatal),
                 suspected=call.suspected or 0,
                 angry=call.end_emotion == "negative",
-                longest_silence=silence or 0.0,
+                longest_silence=call.longest_silence or 0.0,
                 signs=tuple(signs or ()),
                 reviewed=call.review == DONE,
                 changed=call.review == CHANGED,

@@ -12,10 +12,12 @@ import streamlit as st
 from streamlit.components.v2 import component
 
 from qa.access import AccessDenied, Identity, Right
-from qa.call_filter import CallFilter
+from qa.assignments import Held, claim, claim_next
+from qa.call_filter import WORK, CallFilter
 from qa.call_lists import CallRow, neighbours
 from qa.call_view import glance
 from qa.messages import text
+from qa.my_calls import acknowledged_at
 from qa.pages import look, visit
 from qa.review import Conflict, finish
 
@@ -86,11 +88,18 @@ def _head(row: CallRow, here: visit.Visit) -> None:
         look.when(row.started_at, here.desk.site.zone),
         " / ".join(filter(None, (row.agent, row.team))) or "—",
         row.queue or "",
-        row.kind or "",
+        look.kind(row.kind),
         look.clock(row.duration),
-        *look.why(row, here.desk.site.passing),
+        *look.why(row, here.desk.site.passing, here.rule_names),
+        *look.states(row, here.desk.site.zone, {here.identity.login: text("desk.me")}),
+        *_read_by_agent(row, here),
     ]
     st.caption(" · ".join(filter(None, facts)).replace("*", r"\*"))
+
+
+def _read_by_agent(row: CallRow, here: visit.Visit) -> list[str]:
+    read = acknowledged_at(here.desk.store, here.identity, row.id)
+    return [] if read is None else ["✓ " + text("desk.agent_read_at", when=look.when(read, here.desk.site.zone))]
 
 
 def _finish(here: visit.Visit, call_id: str, scorecard_id: int) -> None:
@@ -100,7 +109,19 @@ def _finish(here: visit.Visit, call_id: str, scorecard_id: int) -> None:
         finish(here.desk.store, here.identity, call_id, scorecard_id)
     except Conflict:
         _tell(text("app.conflict"), problem=True)
-    _leave_for(following)
+    _leave_for(_in_hand(here, following))
+
+
+def _in_hand(here: visit.Visit, call_id: str | None) -> str | None:
+    """The next call of a list of work, claimed; where somebody was quicker, the first that nobody has."""
+    wanted = _list()
+    if call_id is None or wanted.view not in WORK:
+        return call_id
+    try:
+        claim(here.desk.store, here.identity, call_id)
+    except Held:
+        return claim_next(here.desk.store, here.identity, wanted, here.desk.site)
+    return call_id
 
 
 def _leave_for(call_id: str | None) -> None:

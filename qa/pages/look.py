@@ -188,21 +188,22 @@ def _row(
         f'<td class="number">{clock(row.duration)}</td>'
         f'<td class="number{" low" if low else ""}">{points(row.score)}</td>'
         f"<td>{chips}</td>"
-        f'<td class="tight">{_state(row, zone, people)}</td>'
+        f'<td class="tight">{"<br>".join(map(m.escape, states(row, zone, people)))}</td>'
     )
     return f"<tr data-row{' class=fatal' if row.fatal else ''}>{box}{cells}</tr>"
 
 
-def _state(row: CallRow, zone: ZoneInfo, people: Mapping[str, str]) -> str:
+def states(row: CallRow, zone: ZoneInfo, people: Mapping[str, str]) -> list[str]:
+    """Whether a call is reviewed, who has it in hand and whose it is; `people` are names by login."""
     if row.reviewed:
-        return m.escape("✓ " + text("app.column_reviewed"))
+        return ["✓ " + text("app.column_reviewed")]
     told = []
     if row.held_by and row.held_until:
         until = f"{row.held_until.astimezone(zone):%H:%M}"
         told.append("✋ " + text("desk.held", who=people.get(row.held_by, row.held_by), until=until))
     if row.assigned_to:
         told.append("→ " + people.get(row.assigned_to, row.assigned_to))
-    return "<br>".join(map(m.escape, told))
+    return told
 
 
 def open_call(call_id: str, query: Mapping[str, str] | None = None) -> None:
