@@ -39,7 +39,7 @@ _ACKNOWLEDGEMENT = re.compile(
 )
 _FAREWELL = re.compile(r"再见|拜拜|祝您|生活愉快|挂了|\b(?:bye|goodbye|have a (?:nice|good|great))\b", re.I)
 _AGENT_HOLDS = re.compile(
-    r"稍等|稍候|请您?稍后|等一下|等一等|等一会|请等|别挂|不要挂|不挂机|保持(?:在线|通话)|(?:我|这边|帮您|给您|为您|替您|来)[^，。？！]{0,8}(?:查|看|核实|核对|确认|问|登记|记录|操作|处理|转接|查询|办理|提交|算|调|联系|催|翻|找)(?:一下|下|一查|看|核|询|理|接|查|问|翻|找)"
+    r"稍等|稍候|稍微等|请您?稍后|等一下|等一等|等一会|等我|请等|别挂|别放下?电话|不要挂|不挂机|保持(?:在线|通话)|(?:我|这边|帮您|给您|为您|替您|来)[^，。？！]{0,8}(?:查|看|核实|核对|确认|问|登记|记录|操作|处理|转接|查询|办理|提交|算|调|联系|催|翻|找)(?:一下|下|一查|看|核|询|理|接|查|问|翻|找)"
     r"|正在(?:为您|帮您|给您)?(?:查|核|处理|加载|转接|登记|操作|提交)|系统(?:有点|有些|比较|稍微)?(?:慢|卡)"
     r"|\b(?:one moment|just a (?:moment|second|sec|minute)|hold on|please hold|bear with me|let me (?:check|see|look|pull)|"
     r"(?:give|allow) me (?:a|one|just)|one (?:sec|second|minute)|put you on (?:a )?(?:brief )?hold)\b",
@@ -47,7 +47,7 @@ _AGENT_HOLDS = re.compile(
 )
 # At the end of a customer's turn only: 我看一下 asks for time, 我看了一下, 我想查一下订单 do not.
 _CUSTOMER_HOLDS = re.compile(
-    r"(?:(?<![帮给替])我(?:先|去|来|再|这就|现在)*(?:找|看|翻|查|拿|想|记|试|开)(?:一下|找|看|翻|查|想|试)|稍等|等一?下|等会|等我|别挂"
+    r"(?:(?<![帮给替])我(?:先|去|来|再|这就|现在)*(?:找|看|翻|查|拿|想|记|试|开|设|弄|输|填|改|点|扫|量|数|问)(?:一下|找|看|翻|查|想|试|设|弄|输|填|点|量|数|问)|稍等|等一?下|等会|等我|别挂"
     r"|\b(?:hold on|one (?:sec|second|moment|minute)|just a (?:sec|second|moment|minute)|let me (?:check|find|look|see|get|grab)))"
     r"\W*\w{0,6}\W*$",
     re.I,
