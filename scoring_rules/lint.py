@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from scoring_rules.acts import known_acts
 from scoring_rules.checks import cases_of
 from scoring_rules.heads import known_families, question_of
 from scoring_rules.meaning import Encoder
@@ -89,7 +90,7 @@ def _conditions(rule: Rule, pack: Pack, problems: Problems) -> None:
                 problems.warning(condition.origin, "regex_everywhere")
             if test.pattern != test.pattern.lower() and "\\" not in test.pattern:
                 problems.warning(condition.origin, "regex_upper_case")
-        elif isinstance(test, Head) and question_of(test.question)[0] not in known_families():
+        elif isinstance(test, Head) and question_of(test.question)[0] not in (*known_families(), *known_acts()):
             problems.warning(condition.origin, "no_head_data", family=test.question)
         elif isinstance(test, Meaning) and isinstance(test.among.test, Language | Attribute | Slot | Not):
             problems.warning(condition.origin, "dear_among")

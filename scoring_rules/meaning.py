@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from scoring_rules import features, heads
+from scoring_rules.acts import load_acts
 from scoring_rules.call import Call, Hit
 from scoring_rules.finder import Finder, Minds
 from scoring_rules.model import Condition, Head, Meaning, Reason
@@ -57,6 +58,7 @@ class Judges(Minds):
 
     def __init__(self, encoder: Encoder | None) -> None:
         self.encoder = encoder
+        self.acts = load_acts()
         self.words = heads.load_words()
         self.meaning = None if encoder is None or self.words is None else heads.load_meaning(encoder.fingerprint)
         self._adapted: Encoder | None = None
@@ -92,6 +94,8 @@ class Judges(Minds):
 
     def missing(self, test: Meaning | Head) -> Reason | None:
         if isinstance(test, Head):
+            if self.acts is not None and test.question in self.acts.columns:
+                return None
             family, _ = heads.question_of(test.question)
             return None if self.words is not None and family in self.words.families else Reason.NO_HEAD
         if self.encoder is None:
@@ -121,6 +125,8 @@ class Judges(Minds):
         return ((found @ exemplars.T).max(axis=1) >= threshold).tolist()
 
     def answers(self, test: Head, finder: Finder) -> Sequence[Hit]:
+        if self.acts is not None and test.question in self.acts.columns:
+            return self.acts.hits(finder.call, test.question)
         votes = self._votes(finder.call)
         if votes is None:
             return ()
@@ -170,8 +176,10 @@ class Judges(Minds):
 
     def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:
         test = next((one.test for one in (condition, *children(condition)) if isinstance(one.test, Head)), None)
-        votes = None if self.words is None or test is None else self._votes(finder.call)
-        if test is None or votes is None or self.words is None:
+        if test is None or self.words is None or (self.acts is not None and test.question in self.acts.columns):
+            return ()
+        votes = self._votes(finder.call)
+        if votes is None:
             return ()
         number = self.words.families.index(heads.question_of(test.question)[0])
         hits = heads.candidates(finder.call, self.words).hits

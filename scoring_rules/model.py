@@ -147,9 +147,9 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A question that trained heads answer (heads.py): a family of faults, or FAMILY.mitigated, or FAMILY.clean.
+    """A question that trained heads answer: a family of faults (heads.py), FAMILY.mitigated, FAMILY.clean, or an act (acts.py).
 
-    The heads find their own candidates: turns of the agent, or parts of long ones.
+    The heads find their own candidates: turns, or parts of long ones.
     """
 
     question: str
