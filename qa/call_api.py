@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -76,6 +77,7 @@ class _CallApi:
         self._commands: Mapping[str, Callable[[Identity, Body], Undo | None]] = {
             "verdict": self._verdict,
             "take_back_verdict": self._by_id(take_back),
+            "withdraw_verdict": self._by_id(partial(take_back, restore=False)),
             "comment": self._comment,
             "withdraw_comment": self._by_id(withdraw_comment),
             "mark": self._mark,

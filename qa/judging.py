@@ -111,17 +111,18 @@ def judge(store: Store, identity: Identity, given: Judgement) -> int:
             end_char=place.end_char,
             start=place.start,
             end=place.end,
-            note=given.note[:MAX_NOTE] or None,
+            note=given.note.strip()[:MAX_NOTE] or None,
             seen={"score": card.fingerprint, **(seen_by or {})},
             **({"event_id": given.event_id} if given.event_id else {}),
         )
         return _kept(session, identity, row)
 
 
-def take_back(store: Store, identity: Identity, verdict_id: int) -> int:
+def take_back(store: Store, identity: Identity, verdict_id: int, *, restore: bool = True) -> int:
     """Undo one's own verdict: what one had said before of the same place stands again, or nothing. Returns an id.
 
-    Raises AccessDenied for another's verdict; Conflict when it is not one's newest on its place.
+    Without `restore` nothing stands in its place. A verdict restored in this way is taken back under its first id. Raises AccessDenied for another's verdict; Conflict
+    when it does not stand.
     """
     with store.write() as session:
         row = session.get(VerdictRow, verdict_id)
@@ -138,9 +139,10 @@ def take_back(store: Store, identity: Identity, verdict_id: int) -> int:
             .order_by(VerdictRow.id)
         ).all()
         here = [one for one in mine if place_of(one).key() == place_of(row).key()]
-        if here[-1].id != row.id or row.verdict == Verdict.WITHDRAWN:
+        if (here[-1].verdict, here[-1].note) != (row.verdict, row.note) or row.verdict == Verdict.WITHDRAWN:
             raise Conflict(row.call_id)
-        before = here[-2] if len(here) > 1 else None
+        earlier = [one for one in here if one.id < row.id] if restore else []
+        before = earlier[-1] if earlier else None
         source = before or row
         again = VerdictRow(
             who=identity.login,

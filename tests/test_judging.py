@@ -284,10 +284,19 @@ def test_taking_back_restores_what_one_had_said_before(own_site: AppSite):
     own = give(own_site, INSPECTOR, "complaint.apology", Verdict.WRONG)
     take_back(own_site.store, INSPECTOR, own)
     assert [v.rule for v in seen(own_site).verdicts] == ["neg.cannot"]
+    take_back(own_site.store, INSPECTOR, first)  # the one that was restored, under its first id
+    assert seen(own_site).verdicts == ()
     with own_site.store.read() as session:
         assert [row.verdict for row in session.scalars(select(Row).order_by(Row.id))] == [
-            "wrong", "right", "wrong", "wrong", "withdrawn",
+            "wrong", "right", "wrong", "wrong", "withdrawn", "withdrawn",
         ]  # fmt: skip
+
+
+def test_withdrawing_leaves_nothing_where_undoing_restores(own_site: AppSite):
+    give(own_site, INSPECTOR, "neg.cannot", Verdict.WRONG, finding=0)
+    second = give(own_site, INSPECTOR, "neg.cannot", Verdict.RIGHT, finding=0)
+    take_back(own_site.store, INSPECTOR, second, restore=False)
+    assert seen(own_site).verdicts == ()
 
 
 def test_the_second_on_a_finding_is_told_and_saves_knowingly(own_site: AppSite):

@@ -2,6 +2,7 @@
 // address; everything else is fetched from /api/call, so that nothing waits for a rerun and the sound plays on.
 // Texts are set, never parsed.
 const RETRY_AFTER = 2000, SCORING_ASKED_AFTER = 1000, SCORING_PATIENCE = 180; // ms, ms, times
+const TAKEN_BACK = { withdraw_verdict: ["take_back_verdict"], withdraw_comment: ["withdraw_comment"], withdraw_mark: ["withdraw_mark"], undo_correction: ["undo_correction"] };
 const players = new WeakMap(); // what survives a redraw of the page
 
 function newPlayer(root) {
@@ -36,6 +37,7 @@ function newPlayer(root) {
       if (told.state) p.apply(told);
       if (!answer.ok) { p.tell(`⚠ ${told.message ?? p.L.unsaved}`, true); return false; }
       if (command === "state") return true;
+      p.undos = p.undos.filter((one) => one.id !== body.id || !TAKEN_BACK[command]?.includes(one.command)); // by its own button
       if (told.undo) p.undos.push(told.undo);
       p.tell(`✓ ${undoing ? p.L.undone : p.L.saved} ${new Date().toLocaleTimeString("en-GB")}`);
       p.$(".undo").hidden = !p.undos.length;
@@ -129,7 +131,7 @@ function newPlayer(root) {
     1: () => p.judgeByKey(1), 2: () => p.judgeByKey(2), 3: () => p.judgeByKey(3), u: p.undo,
     c: () => p.openPanel("comment"), a: () => p.openPanel("add"), e: () => p.openPanel("correct"),
     g: () => p.openPanel("mark", markAt("good")), b: () => p.openPanel("mark", markAt("bad")),
-    f: () => { p.follow(true); p.showLine(p.now); }, Enter: null, "?": p.help, N: () => p.go("next"), P: () => p.go("previous"), F: () => p.sheet.may.judge && p.finish(),
+    f: () => { p.follow(true); p.showLine(p.now); }, "?": p.help, N: () => p.go("next"), P: () => p.go("previous"), F: () => p.sheet.may.judge && p.finish(),
   };
   const markAt = (kind) => { const number = p.lines.includes(p.active()) ? p.focused : Math.max(0, p.now); return { ...(p.selected() ?? { first: number, last: number }), kind }; };
   p.onKey = (event) => {

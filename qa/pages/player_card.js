@@ -56,7 +56,7 @@ function withCard(p) {
   const mine = (verdicts) => verdicts.find((one) => one.mine && one.verdict !== "missed" ) ?? verdicts.find((one) => one.mine);
   p.judge = (item, finding, verdict, note = "", draft = "") => {
     const target = finding?.choices.length ? finding : item, standing = mine(target.verdicts);
-    if (standing && standing.verdict === verdict && !note) return p.send("take_back_verdict", { id: standing.id }, { retry: false });
+    if (standing && standing.verdict === verdict && !note) return p.send("withdraw_verdict", { id: standing.id });
     return p.send("verdict", { scorecard: p.state.scorecard, rule: item.rule, verdict, finding: finding?.choices.length ? finding.finding : null, known: p.state.known, note: note || "", draft, event: p.eventId() }, { retry: true });
   };
   p.judgeByKey = (number) => {
@@ -85,7 +85,7 @@ function withCard(p) {
     line.append(p.make("b", "", `${one.role} ${one.who}`), ` ${one.name}`, p.make("span", "by", ` · ${one.when}`));
     if (one.note) line.append(p.make("span", "note-text", ` — ${one.note}`));
     if (one.changed) line.append(p.make("span", "badge warn", `↻ ${p.L.machine_then} ${[one.then, one.thenStatus].filter(Boolean).join(" ")} → ${p.L.machine_now} ${one.now}`));
-    if (one.mine && one.verdict === "missed") line.append(p.button("back", p.L.withdraw, () => p.send("take_back_verdict", { id: one.id })));
+    if (one.mine && one.verdict === "missed") line.append(p.button("back", p.L.withdraw, () => p.send("withdraw_verdict", { id: one.id })));
     return line;
   };
   const drawFinding = (item, one) => {

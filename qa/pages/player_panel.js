@@ -30,7 +30,8 @@ function withPanel(p) {
         } };
     },
     correct: (at) => {
-      const turn = p.sheet.turns[at.first], words = area(p.state.drafts[`correct:${at.first}`] ?? turn.text, 3), who = select(p.sheet.roles, turn.role);
+      const turn = p.sheet.turns[at.first], words = area(p.state.drafts[`correct:${at.first}`] ?? turn.text, 3), known = p.sheet.roles.some(([role]) => role === turn.role);
+      const who = select(known ? p.sheet.roles : [[turn.role, turn.name], ...p.sheet.roles], turn.role);
       const swap = p.button("swap", p.L.correct_swap, () => { if (confirm(p.L.correct_swap_sure)) p.send("correct", { kind: "channels" }).then((ok) => ok && p.closePanel()); });
       return { title: `${p.L.correct_title} ${at.first + 1}`, draft: `correct:${at.first}`, text: words, body: [field(p.L.correct_text, words), field(p.L.correct_who, who), p.make("p", "hint", p.L.correct_hint)], extra: [swap],
         send: async () => {
@@ -78,6 +79,7 @@ function withPanel(p) {
     keepDraft();
     open = null;
     panel.hidden = true;
+    p.drawDrafts();
     p.lines[p.focused]?.focus({ preventScroll: true });
   };
   // A draft that could not be kept stays in its field; the next change tries again.
@@ -87,7 +89,7 @@ function withPanel(p) {
     if (!open || open.text.value === sent) return;
     const { draft, text } = open, value = text.value;
     sent = value;
-    p.state.drafts[draft] = value;
+    if (value.trim()) p.state.drafts[draft] = value; else delete p.state.drafts[draft];
     p.post("draft", { field: draft, text: value }, { keepalive: true })
       .then((answer) => { const kept = panel.querySelector(".kept"); if (kept) kept.textContent = answer.ok ? `✓ ${p.L.kept_draft}` : ""; if (!answer.ok) sent = null; })
       .catch(() => { sent = null; });
