@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, ColumnExpressionArgument, Row, and_, false, func, literal, or_, select
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, false, func, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from qa.states import Outcome as FileOutcome
@@ -157,7 +157,7 @@ class CallFilter:
         """How the list is sorted."""
         return tuple(_sorted(column, down is not backwards) for column, down in self._keys())
 
-    def beyond(self, call: Row[Any], *, backwards: bool = False) -> ColumnElement[bool]:
+    def beyond(self, call: Sequence[Any], *, backwards: bool = False) -> ColumnElement[bool]:
         """The condition on `calls` that come after one in this order, or before it. `call` holds the `keys`."""
         equal: list[ColumnElement[bool]] = []
         found: list[ColumnElement[bool]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -104,8 +104,7 @@ def search_lines(
             matches = _newest(session, conditions, before, size)
         else:
             return []
-        found = [_line(session, identity, match) for match in matches]
-    return [line for line in found if line is not None]
+        return _shown(session, identity, matches)
 
 
 _TURN = (
@@ -164,29 +163,40 @@ def _newest(session: Session, conditions: list, before: int | None, size: int) -
     return [Match(*turn, spans=()) for turn in session.execute(query)]
 
 
-def _line(session: Session, identity: Identity, match: Match) -> Line | None:
-    """The turn, masked; None where the words were found in what is masked for this person."""
-    turns = session.execute(
-        select(TurnRow.text, TurnRow.end, TurnRow.emotion_label)
-        .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
-        .where(TranscriptRow.call_id == match.call_id, TranscriptRow.current)
-        .order_by(TurnRow.number)
-    ).all()
-    texts = [turn.text for turn in turns]
-    if not may(identity, Right.UNMASK) and _touches(match, find_in_turns(texts)[match.turn]):
-        return None
-    call = session.get_one(Call, match.call_id)
-    turn = turns[match.turn]
-    return Line(
-        match=match._replace(text=mask_turns(texts)[match.turn]),
-        end=turn.end,
-        emotion=turn.emotion_label,
-        agent=call.agent,
-        team=call.team,
-        started_at=call.started_at,
-        score=call.score,
-        has_recording=call.recording_id is not None,
-    )
+def _shown(session: Session, identity: Identity, matches: Sequence[Match]) -> list[Line]:
+    """The turns, masked, less those whose words were found in what is masked for this person.
+
+    What is masked in a turn depends on the turns around it, so whole calls are read, each once.
+    """
+    found: list[Line | None] = [None] * len(matches)
+    by_call: dict[str, list[int]] = {}
+    for place, match in enumerate(matches):
+        by_call.setdefault(match.call_id, []).append(place)
+    for call_id, places in by_call.items():
+        turns = session.execute(
+            select(TurnRow.text, TurnRow.end, TurnRow.emotion_label)
+            .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
+            .where(TranscriptRow.call_id == call_id, TranscriptRow.current)
+            .order_by(TurnRow.number)
+        ).all()
+        texts = [turn.text for turn in turns]
+        personal, masked = find_in_turns(texts), mask_turns(texts)
+        call = session.get_one(Call, call_id)
+        for place in places:
+            match = matches[place]
+            if not may(identity, Right.UNMASK) and _touches(match, personal[match.turn]):
+                continue
+            found[place] = Line(
+                match=match._replace(text=masked[match.turn]),
+                end=turns[match.turn].end,
+                emotion=turns[match.turn].emotion_label,
+                agent=call.agent,
+                team=call.team,
+                started_at=call.started_at,
+                score=call.score,
+                has_recording=call.recording_id is not None,
+            )
+    return [line for line in found if line is not None]
 
 
 def _touches(match: Match, found) -> bool:

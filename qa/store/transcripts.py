@@ -71,13 +71,7 @@ def save_transcript(session: Session, call_id: str, transcript: Transcript, made
     if transcript.acoustics is not None:
         session.add(_measures(row.id, transcript, transcript.acoustics))
     if current:
-        session.execute(
-            update(Call)
-            .where(Call.id == call_id)
-            .values(
-                duration=transcript.duration, language=transcript.language, end_emotion=_end_emotion(transcript)
-            )
-        )
+        _copy_to_call(session, call_id, transcript)
     session.flush()
     return row.id
 
@@ -128,10 +122,16 @@ def make_current(session: Session, call_id: str, transcript_id: int) -> None:
     session.execute(update(TranscriptRow).where(TranscriptRow.id == transcript_id).values(current=True))
     turns = session.execute(select(TurnRow.id, TurnRow.text).where(TurnRow.transcript_id == transcript_id)).all()
     index_turns(session, [(turn.id, turn.text) for turn in turns])
+    _copy_to_call(session, call_id, transcript)
+
+
+def _copy_to_call(session: Session, call_id: str, transcript: Transcript) -> None:
+    """What lists ask of a call's current transcript, kept on the call."""
     values = {
         "duration": transcript.duration,
         "language": transcript.language,
         "end_emotion": _end_emotion(transcript),
+        "longest_silence": None if transcript.acoustics is None else _longest_silence(transcript.acoustics),
     }
     session.execute(update(Call).where(Call.id == call_id).values(values))
 
@@ -190,9 +190,7 @@ def _measures(transcript_id: int, transcript: Transcript, acoustics: Acoustics) 
         transcript_id=transcript_id,
         silence_share=acoustics.silence_share,
         overlap_share=acoustics.overlap_share,
-        longest_silence=max(
-            (silence.span.duration for silence in acoustics.silences if not silence.music), default=0.0
-        ),
+        longest_silence=_longest_silence(acoustics),
         interruptions=sum(o.interruption and role_of(o.turn) == Role.AGENT for o in acoustics.overlaps),
         agent_rate=_rate(acoustics, roles, Role.AGENT),
         customer_rate=_rate(acoustics, roles, Role.CUSTOMER),
@@ -210,6 +208,10 @@ def _measures(transcript_id: int, transcript: Transcript, acoustics: Acoustics) 
             "rate": dict(acoustics.rate),
         },
     )
+
+
+def _longest_silence(acoustics: Acoustics) -> float:
+    return max((silence.span.duration for silence in acoustics.silences if not silence.music), default=0.0)
 
 
 def _end_emotion(transcript: Transcript) -> str | None:
