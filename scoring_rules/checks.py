@@ -1,4 +1,5 @@
-"""A pack against its own examples: for `rules test`, `rules lint`, and as a parametrised test of a site's pack.
+"""A pack against its own examples: for `rules test`, `rules lint`, and as a parametrised test of a site's pack
+(`scoring_rules.pytest_plugin` does it without any code).
 
     from scoring_rules.checks import cases
 
@@ -72,8 +73,8 @@ def cases(
     """All examples of the packs; with `own` those of the overlays' own files only. Raises PackError."""
     pack = load_pack(languages, overlays)
     made = cases_of(pack, encoder)
-    folders = tuple(str(Path(folder)) for folder in overlays)
-    return [case for case in made if not own or case.example.origin.file.startswith(folders)]
+    folders = {Path(folder).resolve() for folder in overlays}
+    return [case for case in made if not own or Path(case.example.origin.file).resolve().parent in folders]
 
 
 def cases_of(pack: Pack, encoder: Encoder | None = None) -> list[Case]:

@@ -123,10 +123,13 @@ def _load(
     slots: dict[str, tuple[str, ...]] = {}
     for folder in folders:
         mine = [layer for layer in layers if layer.extends == folder.language]
+        own: dict[str, tuple[str, ...]] = {}
         for part in (folder, *mine):
             versions[part.id] = part.version
-            slots.update(part.slots)
+            own |= {name: values for name, values in part.slots.items() if values or name not in own}
             digest.update(part.digest)
+        for name, values in own.items():  # a company is called by its names in every language
+            slots[name] = tuple(dict.fromkeys((*slots.get(name, ()), *values)))
         lexicons[folder.language] = folder.lexicon(mine)
         rules += _rules_of(folder, mine, scoring, problems)
     slots.update(filled)

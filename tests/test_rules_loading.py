@@ -262,3 +262,13 @@ def test_patterns_run_in_linear_time(tmp_path: Path) -> None:
     start = time.perf_counter()
     bench.say("a: " + "我" * 30_000 + "行")
     assert time.perf_counter() - start < 2
+
+
+def test_a_slot_filled_for_one_language_is_not_emptied_by_another(tmp_path: Path) -> None:
+    for language, name in (("zh", "回听"), ("en", "Huiting")):
+        folder = tmp_path / language
+        folder.mkdir()
+        (folder / "pack.yaml").write_text(f"id: site-{language}\nextends: {language}\nversion: '1'\nslots: {{company: [{name}]}}\n", "utf-8")
+    assert load_pack(overlays=[tmp_path / "zh"]).slots["company"] == ("回听",)
+    assert load_pack(overlays=[tmp_path / "zh", tmp_path / "en"]).slots["company"] == ("回听", "Huiting")
+    assert load_pack(overlays=[tmp_path / "zh"], slots={"company": "云帆"}).slots["company"] == ("云帆",)
