@@ -12,7 +12,7 @@ import typer
 
 from qa import rules_cli, verdicts_cli
 from qa.exit_codes import Exit
-from qa.messages import text
+from qa.messages import current_language, text
 from qa.score_cli import score
 
 app = typer.Typer(
@@ -237,9 +237,15 @@ def main() -> None:
         code = _expected(error)
         if code is None:
             raise
-        told = text("cli.locked", holder=error) if code is Exit.LOCKED else str(error)
+        told = text("cli.locked", holder=error) if code is Exit.LOCKED else _told(error)
         typer.secho(told, fg=typer.colors.RED, err=True)
         sys.exit(code)
+
+
+def _told(error: Exception) -> str:
+    """An error in the reader's language; faults of rules are told one a line."""
+    problems = getattr(error, "problems", None)
+    return "\n".join(problem.text(current_language()) for problem in problems) if problems else str(error)
 
 
 def _expected(error: Exception) -> Exit | None:

@@ -59,6 +59,15 @@ def _overlays(settings, packs: list[Path] | None) -> list[Path]:
     return [*settings.rules.overlays, *(packs or [])]
 
 
+def _in_force(settings) -> list[Path]:
+    """The site's rules by which stored calls are judged."""
+    from qa.commands.setup import opened
+    from qa.rulebook import overlays_in_force
+
+    with opened(settings) as store:
+        return list(overlays_in_force(settings, store)[0])
+
+
 @app.command(help=text("rules.lint"))
 def lint(
     packs: Packs = None,
@@ -71,8 +80,14 @@ def lint(
     from scoring_rules.problems import Severity
 
     chosen = _settings(settings)
-    pack = load_pack(chosen.rules.languages, _overlays(chosen, packs), collect=True)
-    problems = find_problems(pack, _encoder(chosen, meaning))
+    overlays, encoder = _overlays(chosen, packs), _encoder(chosen, meaning)
+    pack = load_pack(chosen.rules.languages, overlays, slots=chosen.rules.slots, collect=True)
+    problems = find_problems(pack, encoder)
+    if overlays and problems:
+        # A site can mend its own rules, and what they break in the shipped ones; no more is told.
+        shipped = find_problems(load_pack(chosen.rules.languages, collect=True), encoder)
+        known = {problem.text() for problem in shipped}
+        problems = [problem for problem in problems if problem.text() not in known]
     for problem in problems:
         typer.echo(problem.text(current_language()))
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
@@ -87,7 +102,7 @@ def run_examples(packs: Packs = None, meaning: Meaning = False, settings: Settin
     from scoring_rules.load import load_pack
 
     chosen = _settings(settings)
-    pack = load_pack(chosen.rules.languages, _overlays(chosen, packs))
+    pack = load_pack(chosen.rules.languages, _overlays(chosen, packs), slots=chosen.rules.slots)
     checked = [case.run() for case in cases_of(pack, _encoder(chosen, meaning))]
     for one in checked:
         if not one.good:
@@ -114,7 +129,7 @@ def try_text(
     from scoring_rules.load import load_pack
 
     chosen = _settings(settings)
-    pack = load_pack((language.value,), _overlays(chosen, packs))
+    pack = load_pack((language.value,), _overlays(chosen, packs), slots=chosen.rules.slots)
     conversation, turn = spoken(said, role.value, before or [], after or [], language.value)
     for line in tried(Evaluator(pack, _encoder(chosen, meaning)), conversation, turn, current_language()):
         typer.echo(line)
@@ -133,7 +148,8 @@ def explain(
     from qa.explain import explain_lines
 
     chosen = _settings(settings)
-    lines = explain_lines(chosen, call, item, file, _overlays(chosen, packs), _encoder(chosen, meaning), unmasked)
+    overlays = _overlays(chosen, packs) if file is not None or packs else _in_force(chosen)
+    lines = explain_lines(chosen, call, item, file, overlays, _encoder(chosen, meaning), unmasked)
     if lines is None:
         typer.echo(text("rules.no_such_call", call=call, item=item), err=True)
         raise typer.Exit(Exit.USAGE)
@@ -153,8 +169,8 @@ def doc(
     from scoring_rules.load import load_pack
 
     chosen = _settings(settings)
-    book = handbook(load_pack((language.value,), _overlays(chosen, packs)), language.value, current_language(), style.value)
-    _write(out, book)
+    pack = load_pack((language.value,), _overlays(chosen, packs), slots=chosen.rules.slots)
+    _write(out, handbook(pack, language.value, current_language(), style.value))
 
 
 @app.command(help=text("rules.schema"))
