@@ -23,6 +23,7 @@ from scoring_rules.model import FindingStatus, Outcome
 
 CARDS_PAGE = 8
 WEEKS = 12
+MISSING = "missing"  # how a finding says that a phrase was not said; its place is where it was looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +232,10 @@ def _places(item: Item, masked: Sequence[str], turns) -> tuple[Place, ...]:
     """Where an item was failed; an item that missed its phrase stands nowhere."""
     places = []
     for found in item.findings:
-        if found.finding.status is not FindingStatus.CONFIRMED or not found.finding.evidence:
+        finding = found.finding
+        if finding.status is not FindingStatus.CONFIRMED or finding.how == MISSING or not finding.evidence:
             continue
-        first = found.finding.evidence[0]
+        first = finding.evidence[0]
         if first.turn is None or first.turn >= len(masked):
             places.append(Place(None, first.start, first.end, "", None))
             continue

@@ -313,7 +313,7 @@ CJK = re.compile(r"[\u3400-\u9fff]+")
 ENGLISH = re.compile(r"[A-Za-z]+(?:[’'][a-z]+)?(?: [a-z]+(?:[’'][a-z]+)?)+")  # two words of a sentence, or more
 # Ours, and the same in both languages: the product's name, and the other language by its own name.
 BOTH = {"回听", "中文", "English"}
-MESSAGE_ID = re.compile(r"\b(?:app|desk|account|reason|outcome|role|summary|night|models)\.[a-z_]+\b")
+MESSAGE_ID = re.compile(r"\b(?:app|desk|account|board|call|coaching|reason|outcome|role|summary)\.[a-z_]+\b")
 
 
 def known_data() -> str:
@@ -340,7 +340,7 @@ def test_no_page_shows_the_other_language(visitor, site: AppSite):
                     if MESSAGE_ID.search(plain):
                         faults.append((address, language, "no text", text))
                     pattern = CJK if language == "en" else ENGLISH
-                    found = [hit for hit in pattern.findall(plain) if hit not in BOTH and hit not in data]
+                    found = [hit for hit in pattern.findall(plain) if hit not in BOTH and hit not in data and not hit.startswith("huiting ")]
                     if found:
                         faults.append((address, language, found, text[:120]))
     assert not faults, "\n".join(map(str, faults))

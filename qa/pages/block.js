@@ -97,8 +97,8 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
     state.audio.onended = silence;
     const failed = () => {
       silence();
-      const place = button.parentElement.querySelector(".failed") ?? document.createElement("span");
-      place.className = "failed";
+      const place = button.parentElement.querySelector(".unplayed") ?? document.createElement("span");
+      place.className = "unplayed";
       place.setAttribute("role", "alert");
       place.textContent = button.dataset.failed;
       button.after(place);

@@ -87,7 +87,7 @@ def reasons(row: CallRow, passing: float, names: Mapping[str, str]) -> list[tupl
     if row.suspected:
         told.append(("? " + text("app.why_suspected", count=row.suspected), "warn"))
     if row.longest_silence >= LONG_SILENCE:
-        told.append(("⏸ " + text("app.why_silence", seconds=f"{row.longest_silence:.0f}"), "warn"))
+        told.append(("‖ " + text("app.why_silence", seconds=f"{row.longest_silence:.0f}"), "warn"))
     told += [("◌ " + text(f"reason.{sign}"), "") for sign in row.signs]
     return told
 

@@ -140,7 +140,8 @@ def _fault(fault: Fault, card: MyCard, rules: Mapping[str, Rule], here: visit.Vi
     rule = rules.get(fault.rule)
     say = pick(rule.say_instead, here.language) if rule is not None and rule.say_instead else ""
     why = pick(rule.why, here.language) if rule is not None and rule.why else ""
-    cost = text("app.why_fatal") if fault.fatal else text("desk.points", points=f"−{fault.cost:g}")
+    cost = text("desk.points", points=f"−{fault.cost:g}") if fault.cost else text("desk.no_points")
+    cost = text("app.why_fatal") if fault.fatal else cost
     places = "".join(_place(place) for place in fault.places) or (
         f'<div class="quiet">{m.escape(text("desk.not_said"))}</div>'
     )
@@ -160,5 +161,8 @@ def _fault(fault: Fault, card: MyCard, rules: Mapping[str, Rule], here: visit.Vi
 
 def _place(place: Place) -> str:
     quoted = m.marked(place.quote, (place.hit,) if place.hit else ())
+    if not quoted:
+        stretch = f"{look.clock(place.start)} – {look.clock(place.end)}"
+        return f"<div>{m.escape(text('desk.stretch', stretch=stretch))}</div>"
     at = f'<span class="quiet">{look.clock(place.start)}</span> ' if place.start is not None else ""
-    return f"<div>{at}{quoted or m.escape(text('desk.in_the_sound'))}</div>"
+    return f"<div>{at}{quoted}</div>"

@@ -114,7 +114,10 @@ def _line(line: Line, here: visit.Visit) -> str:
     role = text(f"role.{match.role}") if match.role else match.speaker
     feeling = ""
     if line.emotion in KNOWN_SIGNS:
-        feeling = m.chip(f"{KNOWN_SIGNS[line.emotion]} {text(f'desk.feeling_{line.emotion}')}", "warn")
+        feeling = m.chip(
+            f"{KNOWN_SIGNS[line.emotion]} {text(f'desk.feeling_{line.emotion}')}",
+            "mine" if line.emotion == Feeling.HAPPY else "warn",
+        )
     facts = " · ".join(
         [
             look.when(line.started_at, here.desk.site.zone),

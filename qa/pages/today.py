@@ -99,7 +99,7 @@ def _alerts(account: NightAccount, passing: float) -> str:
     alerts = (
         ("‼ " + text("app.why_fatal"), account.fatal, "fault", CallFilter(view=View.ALL, night=night, fatal=True)),
         ("☹ " + text("app.why_angry"), account.angry, "warn", CallFilter(view=View.ALL, night=night, angry=True)),
-        ("⏸ " + text("desk.long_silence"), account.silent, "warn", CallFilter(view=View.ALL, night=night, silent=True)),
+        ("‖ " + text("desk.long_silence"), account.silent, "warn", CallFilter(view=View.ALL, night=night, silent=True)),
         ("▼ " + text("app.why_below", passing=f"{passing:g}"), account.below, "fault",
          CallFilter(view=View.ALL, night=night, below=passing)),
         ("? " + text("app.suspected_calls"), account.suspected, "warn",
