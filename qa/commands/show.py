@@ -181,6 +181,8 @@ def export_command(path: Path | None, out: Path, since: str, until: str, unmaske
             where.append(Call.started_at >= _day(since, settings))
         if until:
             where.append(Call.started_at < _day(until, settings))
+        if since and until and _day(since, settings) >= _day(until, settings):
+            raise ExportError(text("export.range", since=since, until=until))
         with opened(settings) as store:
             done = export(
                 store, out, who=getpass.getuser(), zone=settings.time_zone, where=where, unmasked=unmasked
