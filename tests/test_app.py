@@ -353,49 +353,12 @@ def test_an_agent_sees_own_calls_only(visitor):
         assert [error.value for error in app.error] == [catalogue("zh")["app.no_such_call"]]
 
 
-def test_the_switches_for_originals_are_there_by_right(visitor):
-    labels = [toggle.label for toggle in visitor(Role.LEAD, "call", query={"id": "number"}).toggle]
-    assert labels == [catalogue("zh")["app.unmask"], catalogue("zh")["app.play_original"]]
-    assert not visitor(Role.TRAINER, "call", query={"id": "number"}).toggle
-
-
-def test_a_call_is_masked_until_it_is_unmasked(visitor, site: AppSite):
-    app = visitor(Role.LEAD, "call", query={"id": "number"})
-    assert not any("一三八零零" in text for text in shown(app))
-    app.toggle[0].set_value(True).run()
-    assert not app.exception
-    assert any("一三八零零" in text for text in shown(app))
-    assert ("lead", "unmask", "number") in actions(site)
-
-
 def test_the_queue_takes_its_filter_from_the_address_and_tells_what_is_none(visitor):
     app = visitor(Role.INSPECTOR, "queue", query={"view": "all", "agent": "A3", "below": "low"})
     assert [warning.value for warning in app.warning] == [
         catalogue("zh")["app.bad_filter"].format(field="below", value="low")
     ]
-    assert any(catalogue("zh")["app.row_count"].format(count=1, page=1, pages=1) == c.value for c in app.caption)
-
-
-def test_sending_the_filter_writes_the_address(visitor):
-    app = visitor(Role.INSPECTOR, "queue", query={"view": "all"})
-    next(s for s in app.selectbox if s.label == catalogue("zh")["app.field_team"]).select("south")
-    next(b for b in app.button if b.label == catalogue("zh")["app.apply"]).click().run()
-    assert not app.exception
-    assert dict(app.query_params) == {"view": "all", "team": "south"}
-
-
-def test_an_admin_makes_an_account_and_sees_its_password_once(visitor, site: AppSite):
-    app = visitor(Role.ADMIN, "accounts")
-    fields = {field.label: field for field in app.text_input}
-    fields[catalogue("zh")["app.field_login"]].input("Li.Na")
-    next(s for s in app.selectbox if s.label == catalogue("zh")["app.column_role"]).select(Role.INSPECTOR)
-    next(b for b in app.button if b.label == catalogue("zh")["app.create"]).click().run()
-    assert not app.exception
-    [told] = [success.value for success in app.success]
-    password = re.search(r"：(\S+?)（", told)
-    assert password is not None
-    assert accounts.sign_in(site.store, "li.na", password[1])[0].must_change
-    assert not app.run().success
+    assert catalogue("zh")["app.row_count"].format(count=1, page=1, pages=1) in shown(app)
 
 
 # The command's accounts

@@ -114,7 +114,7 @@ def sign_in(running: Running, role: Role, address: str = "/") -> object:
 
 
 def rows(page) -> list[str]:
-    return [cell.inner_text() for cell in page.locator("tr[data-row] td a").all()]
+    return page.locator("tr[data-row] td a").all_inner_texts()
 
 
 def test_the_address_asked_for_comes_after_signing_in(running: Running):

@@ -62,11 +62,13 @@ def _table(rows: Sequence[AuditEvent], here: visit.Visit) -> str:
 
 
 def _row(row: AuditEvent, here: visit.Visit) -> list[str]:
-    detail = " · ".join(f"{name}: {value}" for name, value in row.detail.items() if value not in (None, ""))
+    detail = " · ".join(
+        f"{_named('detail', name)}: {value}" for name, value in row.detail.items() if value not in (None, "")
+    )
     call = row.call_id or ""
     return [
         m.escape(f"{row.at.astimezone(here.desk.site.zone):%Y-%m-%d %H:%M:%S}"),
-        m.escape(row.who),
+        m.escape(_named("who", row.who)),
         m.escape(told(row.action)),
         m.link(call, look.address("call", {"id": call, "view": "all"})) if call else "",
         m.escape(detail),
@@ -75,6 +77,10 @@ def _row(row: AuditEvent, here: visit.Visit) -> list[str]:
 
 def told(action: str) -> str:
     """An action in the reader's language; one that this version does not know, as it stands."""
-    name = f"desk.action_{action.replace(' ', '_')}"
+    return _named("action", action)
+
+
+def _named(what: str, code: str) -> str:
+    name = f"desk.{what}_{code.replace(' ', '_')}"
     found = text(name)
-    return action if found == name else found
+    return code if found == name else found

@@ -137,8 +137,9 @@ def _select(column: Any, name: str, value: str, known: Mapping[str, Sequence[str
     offered = ["", *known[name]]
     if value not in offered:
         offered.append(value)
+    shown = look.kind if name == "kind" else str
     return column.selectbox(
-        text(f"app.field_{name}"), offered, offered.index(value), format_func=lambda v: v or text("app.any")
+        text(f"app.field_{name}"), offered, offered.index(value), format_func=lambda v: shown(v) if v else text("app.any")
     )
 
 
