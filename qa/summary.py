@@ -24,7 +24,8 @@ from scoring_rules.model import RuleStatus
 TOP_ITEMS = 8
 TOP_CALLS = 8
 LEFT_FILES = 40  # not scored, listed one by one; a night of thousands may have more
-DONE_BEFORE = (Reason.ALREADY_DONE, Reason.ALREADY_QUARANTINED)
+# Nothing is the matter with these files: they are counted.
+COUNTED = (Reason.ALREADY_DONE, Reason.ALREADY_QUARANTINED, Reason.OUT_OF_TIME, Reason.STOPPED)
 LONG_SILENCE = 15.0  # seconds: domain.md §4, serious when unexplained
 
 
@@ -34,11 +35,11 @@ def print_summary(console: Console, store: Store, night_id: int, settings: Setti
         night = session.get_one(Night, night_id)
         files = list(session.scalars(select(NightFile).where(NightFile.night_id == night_id).order_by(NightFile.path)))
         console.print(Panel(_account(night, files, settings), title=text("summary.title", night=night_id)))
-        before = Counter(f.reason for f in files if f.reason in DONE_BEFORE)
+        before = Counter(f.reason for f in files if f.reason in COUNTED)
         if before:
-            told = " · ".join(f"{text(f'reason.{reason}')} {before[reason]}" for reason in DONE_BEFORE if before[reason])
-            console.print(f"{text('summary.done_before')}: {told}", style="dim")
-        left = [f for f in files if f.outcome not in (Outcome.SCORED, Outcome.PENDING) and f.reason not in DONE_BEFORE]
+            told = " · ".join(f"{text(f'reason.{reason}')} {before[reason]}" for reason in COUNTED if before[reason])
+            console.print(f"{text('summary.counted')}: {told}", style="dim")
+        left = [f for f in files if f.outcome not in (Outcome.SCORED, Outcome.PENDING) and f.reason not in COUNTED]
         if left:
             console.print(_left_table(left))
         if len(left) > LEFT_FILES:
