@@ -14,7 +14,7 @@ from typing import Any
 from speech.models import locate
 from speech.options import SpeechOptions
 
-REVISIONS = {"decode": 1, "recognise": 2, "diarize": 2, "measure": 2, "emotion": 1}
+REVISIONS = {"decode": 1, "recognise": 2, "diarize": 3, "measure": 2, "emotion": 1}
 HEARING = ("decode", "recognise", "diarize", "measure")  # the stages that need the sound, done together
 
 

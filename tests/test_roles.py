@@ -162,6 +162,8 @@ def test_music_tells_a_misheard_announcement_from_a_person():
     assert [turn.role for turn in split_ivr(call, [Span(5.8, 12.3)])] == [IVR, None, None]
     greeting = [Turn("A", "欢迎致电远方旅行网，我是小李。", 0.6, 5.3), Turn("B", "你好，我想退票", 6.0, 8.0)]
     assert split_ivr(greeting, [Span(9.0, 12.0)])[0].role is None
+    curt = [Turn("A", "您好，江海银行。", 0.6, 2.0), Turn("B", "我要查余额", 13.0, 15.0)]
+    assert split_ivr(curt, [Span(2.5, 12.0)])[0].role is None
     asked = [Turn("A", "好的，请您稍等。", 0.6, 2.0), Turn("B", "嗯", 2.5, 3.0), Turn("A", "请您稍等。", 3.5, 4.5)]
     assert not any(turn.role for turn in split_ivr(asked, [Span(5.0, 9.0)]))
 
