@@ -11,12 +11,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scoring_rules.evaluate import Evaluator, Finding, RuleResult
 from scoring_rules.examples import conversation
-from scoring_rules.load import load_pack
+from scoring_rules.load import HOME, load_pack
 from scoring_rules.meaning import Encoder
 from scoring_rules.model import Example, Expect, FindingStatus, Outcome, Pack, Rule, RuleStatus
 
@@ -78,13 +78,21 @@ def cases(
 
 
 def cases_of(pack: Pack, encoder: Encoder | None = None) -> list[Case]:
+    """All examples of a pack's rules. Those of shipped rules were written without a site's slots, and run so."""
     evaluator = Evaluator(pack, encoder)
+    unfilled = evaluator
+    if any(pack.slots.values()):
+        unfilled = Evaluator(replace(pack, slots=dict.fromkeys(pack.slots, ())), encoder)
     return [
-        Case(rule, example, evaluator, encoder is not None)
+        Case(rule, example, unfilled if _is_shipped(rule) else evaluator, encoder is not None)
         for rule in pack.rules
         if rule.status is not RuleStatus.RETIRED
         for example in rule.examples
     ]
+
+
+def _is_shipped(rule: Rule) -> bool:
+    return Path(rule.origin.file).resolve().is_relative_to(HOME)
 
 
 def judged(result: RuleResult, rule: Rule, example: Example, here: int | None) -> str:

@@ -13,6 +13,7 @@ from rulepack import RULE, Bench, make_pack, write_pack
 
 from scoring_rules.evaluate import Evaluator
 from scoring_rules.examples import dialogue
+from scoring_rules.checks import cases_of
 from scoring_rules.load import load_pack
 from scoring_rules.parse import TESTS
 from scoring_rules.problems import PackError, Problems
@@ -272,3 +273,18 @@ def test_a_slot_filled_for_one_language_is_not_emptied_by_another(tmp_path: Path
     assert load_pack(overlays=[tmp_path / "zh"]).slots["company"] == ("回听",)
     assert load_pack(overlays=[tmp_path / "zh", tmp_path / "en"]).slots["company"] == ("回听", "Huiting")
     assert load_pack(overlays=[tmp_path / "zh"], slots={"company": "云帆"}).slots["company"] == ("云帆",)
+
+
+def test_a_filled_slot_fails_no_shipped_example(tmp_path: Path) -> None:
+    folder = write_overlay(tmp_path / "site", "slots: {company: [云帆], agent_name: [小林]}\n")
+    pack = load_pack(overlays=[folder])
+    slotted = [case for case in cases_of(pack) if case.rule.id in ("opening.company_name", "opening.agent_name")]
+    assert slotted
+    for case in slotted:
+        case.check()
+
+
+def write_overlay(folder: Path, more: str) -> Path:
+    folder.mkdir()
+    (folder / "pack.yaml").write_text(f"id: site\nextends: zh\nversion: '1'\n{more}", "utf-8")
+    return folder
