@@ -36,9 +36,9 @@ SCREEN_PENALTY = 3.0
 SCREEN_RECALL = 0.985  # of violations and mitigated ones, cross-validated, pass the screen
 POLITE_TURNS = 900
 NOISES = (0.0, 0.02, 0.05, 0.1)  # shares of characters misheard, drawn for each text
-SURE_PRECISION = 0.95
+SURE_PRECISION = 0.9  # of the tune half, written to be difficult; thresholds as strict as 0.95 there lost a tenth of what is found
 FALSE_ALARMS = 2.0  # confirmed per 1,000 polite turns and all families together
-DOUBT_SHARE = 0.5  # from this probability on a finding is suspected
+DOUBT_SHARE = 0.4  # from this probability on a finding is suspected
 CLEAN_BELOW = -3.0  # log-odds below which a phrase's finding is held back
 SEED = 7
 
@@ -224,6 +224,7 @@ def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray])
     sure = float(charged[usable][order][reached.max()])
     calm = np.sort(np.where(total(polite)[..., 1] > np.maximum(total(polite)[..., 0], 0), -np.inf, total(polite)[..., 0]).ravel())
     allowed = int(FALSE_ALARMS * len(polite[0]) / 1000)
+    print(f"  precision {SURE_PRECISION} from {sure:.2f}, {allowed} false alarms on {len(polite[0])} polite turns from {calm[-allowed - 1]:.2f}")
     sure = max(sure, float(calm[-allowed - 1]) + 1e-3)
     doubt = min(sure, float(np.log(DOUBT_SHARE / (1 - DOUBT_SHARE))))
     print(f"  slopes {slopes.round(2).tolist()}, sure from {sure:.2f}, suspected from {doubt:.2f}; on tune recall {np.mean(found[..., 0][answers == 1] >= sure):.2f}")
