@@ -180,7 +180,7 @@ def test_calls_are_taken_given_and_told(running: Running):
 
 def test_search_plays_the_line_where_it_stands_and_it_is_audited(running: Running):
     page = sign_in(running, Role.LEAD, "/search")
-    page.get_by_label("说过的词").fill("手机号")
+    page.get_by_label("通话里说过").fill("手机号")
     with page.expect_response(lambda r: "/api/sound/number" in r.url) as sound:
         page.get_by_role("button", name="检索").click()
         page.locator("ol.lines mark", has_text="手机号").wait_for()
@@ -193,7 +193,7 @@ def test_search_plays_the_line_where_it_stands_and_it_is_audited(running: Runnin
         )
         assert session.scalar(played) == 1
     page.get_by_label("规则命中").select_option("neg.cannot")
-    page.get_by_label("说过的词").fill("")
+    page.get_by_label("通话里说过").fill("")
     page.get_by_role("button", name="检索").click()
     page.locator("ol.lines mark", has_text="没办法").wait_for()
     assert page.locator("ol.lines > li").count() == 1
@@ -230,14 +230,13 @@ def test_refused_files_are_put_back(running: Running):
 def test_an_admin_makes_changes_and_closes_an_account_and_all_is_in_the_trail(running: Running):
     page = sign_in(running, Role.ADMIN, "/accounts")
     page.locator("summary", has_text="新建账号").click()
-    page.get_by_label("账号", exact=True).fill("Li.Na")
+    page.get_by_role("textbox", name="账号").fill("Li.Na")
     page.get_by_label("角色").select_option("lead")
-    page.get_by_role("button", name="新建", exact=True).click()
-    page.get_by_role("alert").get_by_text("班组").wait_for()  # a lead needs teams
-    page.locator("summary", has_text="新建账号").click()
-    page.get_by_label("账号", exact=True).fill("Li.Na")
+    page.get_by_role("button", name="创建", exact=True).click()
+    page.get_by_role("alert").get_by_text("所管的组").wait_for()  # a lead needs teams
+    assert page.get_by_role("textbox", name="账号").input_value() == "Li.Na"  # what was typed is still there
     page.get_by_label("角色").select_option("inspector")
-    page.get_by_role("button", name="新建", exact=True).click()
+    page.get_by_role("button", name="创建", exact=True).click()
     told = page.get_by_role("status").filter(has_text="一次性密码")
     told.wait_for()
     password = re.search(r"[a-z2-9]{4}(?:-[a-z2-9]{4}){3}", told.inner_text())

@@ -9,11 +9,26 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
   states.set(root, state);
   if (state.markup !== data.markup) {
     const open = new Set([...box.querySelectorAll("details[open]")].map((one) => one.dataset.keep));
+    const typed = filled();
     silence();
     box.innerHTML = data.markup;
+    if (box.querySelector(".told.problem")) refill(typed); // a refusal loses nothing that was typed
     state.markup = data.markup;
     for (const one of box.querySelectorAll("details[data-keep]")) if (open.has(one.dataset.keep)) one.open = true;
     count();
+  }
+
+  function filled() {
+    return [...box.querySelectorAll("form[data-form] [name]")].map((one) => [one.form.dataset.form, one.name, one.value, one.type === "checkbox" ? one.checked : null]);
+  }
+  function refill(typed) {
+    for (const [form, name, value, checked] of typed) {
+      const same = [...box.querySelectorAll(`form[data-form="${form}"] [name="${name}"]`)];
+      const field = checked === null ? same[0] : same.find((one) => one.value === value);
+      if (!field || field.tagName === "BUTTON" || field.type === "hidden") continue;
+      if (checked === null) field.value = value;
+      else field.checked = checked;
+    }
   }
 
   const tell = (value) => setTriggerValue("did", value);

@@ -200,7 +200,7 @@ def states(row: CallRow, zone: ZoneInfo, people: Mapping[str, str]) -> list[str]
     told = []
     if row.held_by and row.held_until:
         until = f"{row.held_until.astimezone(zone):%H:%M}"
-        told.append("✋ " + text("desk.held", who=people.get(row.held_by, row.held_by), until=until))
+        told.append("● " + text("desk.held", who=people.get(row.held_by, row.held_by), until=until))
     if row.assigned_to:
         told.append("→ " + people.get(row.assigned_to, row.assigned_to))
     return told

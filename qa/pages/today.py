@@ -43,10 +43,13 @@ def draw() -> None:
         look.block(m.empty(text("app.no_night")), "empty")
         return
     waiting = CallFilter(night=account.id)
+    me = {here.identity.login: text("desk.me")}
     rows = list_calls(desk.store, here.identity, waiting, site, FIRST_CALLS).rows
     query = waiting.to_address()
     first = (
-        look.call_rows(rows, passing=site.passing, zone=site.zone, query=query, names=here.rule_names)
+        look.call_rows(
+            rows, passing=site.passing, zone=site.zone, query=query, names=here.rule_names, people=me
+        )
         if rows
         else m.empty(text("app.nothing_waits"))
     )
