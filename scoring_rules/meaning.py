@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -132,7 +133,8 @@ class Judges(Minds):
             return ()
         assert self.words is not None
         family, suffix = heads.question_of(test.question)
-        sure, doubt = votes.answers(suffix, self.words.families.index(family))
+        number = self.words.families.index(family)
+        sure, doubt = votes.answers(suffix, number)
         if not len(sure) and not len(doubt):
             return ()
         key = (Head, test.question)
@@ -141,6 +143,10 @@ class Judges(Minds):
             hits = heads.candidates(finder.call, self.words).hits
             found = [(hits[n], True) for n in sure] + [(hits[n], False) for n in doubt]
             if suffix == "":
+                # Of a long turn's parts the likeliest: its neighbours have the fault in their context.
+                strength = {hit: votes.total[n, number].max() for n, hit in enumerate(hits)}
+                found.sort(key=lambda one: (one[0].turn, -strength[one[0]]))
+                found = [next(group) for _, group in groupby(found, key=lambda one: one[0].turn)]
                 found = [(self._telling(family, hit, finder.call), certain) for hit, certain in found]
             known = finder.call.memory[key] = [hit._replace(sure=certain) for hit, certain in found]
         return known  # type: ignore[return-value]
@@ -171,7 +177,8 @@ class Judges(Minds):
             return hit
         sequences = heads.candidates(call, self.words).sequences
         parts = [hit._replace(start=start, end=end) for start, end in clauses]
-        odds = self.words.odds(sequences, [heads.stretch(call, sequences, part) for part in parts])
+        alone = [heads.stretch(call, sequences, part)._replace(asked=(0, 0), after=(0, 0)) for part in parts]
+        odds = self.words.odds(sequences, alone)
         return parts[int(odds[:, self.words.families.index(family)].max(axis=-1).argmax())]
 
     def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:
