@@ -89,7 +89,7 @@ def pareto(items: Sequence[ItemFigure], names: Mapping[str, str]) -> alt.LayerCh
     return alt.layer(
         base.mark_bar(color=INK, height=14).add_params(_pick("rule")),
         base.mark_text(align="left", dx=5).encode(text="told:N"),
-    ).properties(height=ROW * len(rows) + AXIS, usermeta=_USERMETA)
+    ).properties(height=ROW * max(2, len(rows)) + AXIS, usermeta=_USERMETA)
 
 
 def comparison(groups: Sequence[Group], measure: str) -> alt.LayerChart:
@@ -111,7 +111,7 @@ def comparison(groups: Sequence[Group], measure: str) -> alt.LayerChart:
             fill=alt.condition("datum.few", alt.value("white"), alt.value(INK)),
             tooltip=[_tip("name:N", "axis_name"), *_told(measure)],
         ).add_params(_pick("name")),
-    ).properties(height=ROW * len(rows) + AXIS, usermeta=_USERMETA)  # fmt: skip
+    ).properties(height=ROW * max(2, len(rows)) + AXIS, usermeta=_USERMETA)  # fmt: skip
 
 
 def _lowest(groups: Sequence[Group], measure: str) -> list[Group]:

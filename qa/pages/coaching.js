@@ -156,7 +156,7 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
   }
 
   // --- sound
-  const label = () => { $(".play").textContent = audio.paused ? `▶ ${L.play}` : `⏸ ${L.pause}`; };
+  const label = () => { $(".play").textContent = audio.paused ? `▶ ${L.play}` : `❚❚ ${L.pause}`; };
   $(".play").onclick = () => {
     if (!audio.paused) { audio.pause(); return; }
     audio.currentTime = state.start;
@@ -181,5 +181,5 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
   sized.observe(canvas);
   set(state.start, state.end, fresh);
   if (fresh) list.querySelector("li.in")?.scrollIntoView({ block: "nearest" });
-  return () => sized.disconnect();
+  return () => { sized.disconnect(); setTimeout(() => { if (!root.isConnected) audio.pause(); }, 0); };
 }
