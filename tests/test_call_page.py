@@ -34,7 +34,7 @@ from qa.store.annotations import Comment, Correction, Draft, Mark
 from qa.store.schema import AuditEvent, Call, ScorecardRow, TranscriptRow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WAIT = 40_000  # ms: a busy machine
+WAIT = 120_000  # ms: a busy machine
 USABLE_SECONDS, SAVED_SECONDS = 2.0, 1.0  # of the hour's call, with the app already open
 
 
@@ -115,7 +115,7 @@ def sound(page, what: str):
     )
 
 
-def until(holds, seconds: float = 30.0):
+def until(holds, seconds: float = 60.0):
     end = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < end, "it did not come about"
