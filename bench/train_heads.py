@@ -39,7 +39,7 @@ NOISES = (0.0, 0.02, 0.05, 0.1)  # shares of characters misheard, drawn for each
 SURE_PRECISION = 0.9  # of the tune half, written to be difficult; thresholds as strict as 0.95 there lost a tenth of what is found
 FALSE_ALARMS = 2.0  # confirmed per 1,000 polite turns and all families together
 DOUBT_SHARE = 0.4  # from this probability on a finding is suspected
-CLEAN_BELOW = -3.0  # log-odds below which a phrase's finding is held back
+CLEAN_BELOW = -4.0  # log-odds below which a phrase's finding is held back
 SEED = 7
 
 Turns = list[tuple[str | None, str]]
