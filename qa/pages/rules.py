@@ -171,7 +171,7 @@ def _detail(here: visit.Visit, rule_id: str, language: str, top: str) -> None:
         look.block(top + m.empty(text("rules_page.no_such_rule", rule=rule_id)), "rules-none")
         return
     found = {one.rule: one for one in rule_accuracy(here.desk.store, here.identity, pack)}.get(rule.id)
-    got = checked_examples(pack, None, rule.id, rule.language)
+    got = _checked(pack, pack.fingerprint, rule.id, rule.language)
     body = (
         f'<article class="rule"><h2>{m.escape(pick(rule.name, locale))} <small><code>{m.escape(rule.id)}</code></small></h2>'
         + _facts(rule, pack, locale)
@@ -188,6 +188,11 @@ def _detail(here: visit.Visit, rule_id: str, language: str, top: str) -> None:
     did = look.block(top + body, f"rules-{rule.language}-{rule.id}")
     if did.get("form") == "change" or did.get("do") == "take_back":
         rules_change.take_change(here, rule, did)
+
+
+@st.cache_data(max_entries=500, show_spinner=False)
+def _checked(_pack: Pack, fingerprint: str, rule: str, language: str) -> dict[tuple[str, int], str]:
+    return checked_examples(_pack, None, rule, language)
 
 
 def _facts(rule: Rule, pack: Pack, locale: str) -> str:
