@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -31,8 +32,8 @@ def test_the_board_leads_to_its_calls_and_leaves_as_picture_and_table(running: R
     page.get_by_role("heading", name="看板").wait_for()
     page.locator("svg.marks").nth(4).wait_for()
     assert page.locator(".sum .number").first.inner_text().split() == ["2", "质检通话"]  # of team north
-    page.get_by_text("平均分", exact=True).last.click()
-    _until(lambda: "measure=score" in page.url)
+    page.locator(".st-key-board-measure").get_by_text("平均分", exact=True).click()
+    page.wait_for_url(re.compile("measure=score"))
     page.get_by_role("heading", name="趋势：平均分").wait_for()
 
     with page.expect_download() as saved:
@@ -49,7 +50,7 @@ def test_the_board_leads_to_its_calls_and_leaves_as_picture_and_table(running: R
     bar = page.locator(".st-key-chart-pareto svg.marks .mark-rect path").first
     bar.scroll_into_view_if_needed()
     bar.click()
-    _until(lambda: "/queue?" in page.url and "rule=" in page.url)
+    page.wait_for_url(re.compile(r"/queue\?.*rule="))
     assert "view=all" in page.url
     assert running.elsewhere == []
     assert running.errors == []
