@@ -6,18 +6,21 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
 
 from qa import accounts
 from qa.access import MATRIX, AccessDenied, Identity, Reach, Right, Role, may, require, within_reach
-from qa.accounts import AccountError, Fault, NewAccount, Refusal, SignInRefused
+from qa.accounts import AccountChange, AccountError, Fault, NewAccount, Refusal, SignInRefused
+from qa.audit_trail import TrailFilter, audit_trail, known_actions
+from qa.retry import retry
 from qa.store import Store, open_store
 from qa.store.accounts import Account, FailedSignIns, SignInSession
-from qa.store.schema import AuditEvent, Call
+from qa.store.schema import AuditEvent, Call, LedgerRow
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "access.md"
 CALLS = {
@@ -242,6 +245,9 @@ def test_only_who_administers_touches_accounts(store: Store, quick_hash: None, r
         lambda: accounts.list_accounts(store, person),
         lambda: accounts.give_new_password(store, person, "new"),
         lambda: accounts.set_active(store, person, "new", False),
+        lambda: accounts.change_account(store, person, "new", AccountChange(Role.INSPECTOR, "New")),
+        lambda: audit_trail(store, person, TrailFilter(), ZoneInfo("Asia/Shanghai")),
+        lambda: known_actions(store, person),
     )
     for command in commands:
         if MATRIX[role][Right.ADMINISTER] is Reach.ALL:
@@ -253,9 +259,76 @@ def test_only_who_administers_touches_accounts(store: Store, quick_hash: None, r
 
 def test_the_last_admin_stays(store: Store, quick_hash: None):
     add(store, "root", role=Role.ADMIN)
-    with pytest.raises(AccountError) as error:
-        accounts.set_active(store, PEOPLE[Role.ADMIN], "root", False)
-    assert error.value.fault is Fault.LAST_ADMIN
+    for command in (
+        lambda: accounts.set_active(store, PEOPLE[Role.ADMIN], "root", False),
+        lambda: accounts.change_account(store, PEOPLE[Role.ADMIN], "root", AccountChange(Role.TRAINER, "Root")),
+    ):
+        with pytest.raises(AccountError) as error:
+            command()
+        assert error.value.fault is Fault.LAST_ADMIN
+
+
+def test_another_role_is_in_force_at_once_and_told_in_the_trail(store: Store, quick_hash: None):
+    add(store)
+    _, token = accounts.sign_in(store, "wang", PASSWORD)
+    admin = PEOPLE[Role.ADMIN]
+    for wanted, fault in (
+        (AccountChange(Role.LEAD, "Wang"), Fault.TEAMS_MISSING),
+        (AccountChange(Role.AGENT, "Wang"), Fault.AGENT_MISSING),
+    ):
+        with pytest.raises(AccountError) as error:
+            accounts.change_account(store, admin, "wang", wanted)
+        assert error.value.fault is fault
+    accounts.change_account(store, admin, "wang", AccountChange(Role.LEAD, "王芳", teams=["north"]))
+    now = accounts.signed_in(store, token)
+    assert now is not None
+    assert (now.role, now.name, now.teams) == (Role.LEAD, "王芳", ("north",))
+    [event] = audited(store, "account changed")
+    assert (event.detail["before"]["role"], event.detail["after"]["role"]) == ("inspector", "lead")
+
+
+def test_the_trail_is_filtered_and_paged(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("qa.audit_trail.TRAIL_PAGE", 2)
+    zone, admin = ZoneInfo("Asia/Shanghai"), PEOPLE[Role.ADMIN]
+    with store.write() as session:
+        for day, who, action, call in (
+            (1, "a", "see", "c1"), (2, "a", "verdict", "c1"), (3, "b", "see", "c2"), (4, "b", "sign in", None),
+        ):  # fmt: skip
+            session.add(AuditEvent(at=datetime(2026, 3, day, 23, 59, tzinfo=zone), who=who, action=action, call_id=call))
+
+    def found(**query: str) -> list[tuple[str, str]]:
+        rows, _ = audit_trail(store, admin, TrailFilter.from_address(query), zone)
+        return [(row.who, row.action) for row in rows]
+
+    assert found() == [("b", "sign in"), ("b", "see")]
+    assert found(page="2") == [("a", "verdict"), ("a", "see")]
+    assert found(who="a", action="see") == [("a", "see")]
+    assert found(call="c2") == [("b", "see")]
+    assert found(since="2026-03-02", until="2026-03-02") == [("a", "verdict")]
+    assert found(since="nonsense", page="-1") == found()
+    assert audit_trail(store, admin, TrailFilter(), zone)[1] == 4
+    assert known_actions(store, admin) == ["see", "sign in", "verdict"]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_only_who_operates_puts_calls_back(store: Store, role: Role):
+    with store.write() as session:
+        session.add(Call(id="c"))
+        session.flush()
+        session.add(LedgerRow(call_id="c", stage="hear", state="quarantined", reason="no_speech", attempts=3))
+    if MATRIX[role][Right.OPERATE] is Reach.NONE:
+        with pytest.raises(AccessDenied):
+            retry(store, PEOPLE[role], reason="no_speech")
+        return
+    with pytest.raises(ValueError, match="calls or a reason"):
+        retry(store, PEOPLE[role])
+    assert retry(store, PEOPLE[role], reason="clipped") == set()
+    assert retry(store, PEOPLE[role], reason="no_speech") == {"c"}
+    assert retry(store, PEOPLE[role], ["c"]) == set()  # it waits already
+    with store.read() as session:
+        row = session.get_one(LedgerRow, ("c", "hear"))
+    assert (row.state, row.attempts, row.reason) == ("pending", 0, None)
+    assert [event.call_id for event in audited(store, "retry")] == ["c"]
 
 
 # The secret
