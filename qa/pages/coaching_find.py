@@ -149,7 +149,8 @@ def moment(
         address = f"/api/sound/{quote(call_id, safe='')}?hearing=masked"
         play = m.play(address, start, end, text("desk.play_line"))
         query = {"part": "clip", "call": call_id, "start": f"{start:.2f}", "end": f"{end:.2f}", "rule": rule, "kind": kind}
-        make = m.link(text("coaching.make_clip"), look.address(PAGE, {k: v for k, v in query.items() if v}))
+        address = look.address(PAGE, {name: value for name, value in query.items() if value})
+        make = f'<a class="chip" href="{m.escape(address)}">{m.escape(text("coaching.make_clip"))}</a>'
     else:
         make = f'<span class="quiet">{m.escape(text("coaching.no_recording"))}</span>'
     return (
