@@ -154,7 +154,7 @@ def condition_of(
     holding, cut = None, False
     if wanted.words:
         refuse_numbers(identity, wanted.words)
-        matches = search(session, wanted.words, limit=WORDS_LIMIT, where=[reach])
+        matches = search(session, wanted.words, limit=WORDS_LIMIT, calls=reach)
         holding, cut = sorted({match.call_id for match in matches}), len(matches) == WORDS_LIMIT
     return and_(reach, wanted.condition(site.passing, site.zone, holding, identity.login, now())), cut
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import and_, exists, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from qa.access import Identity, Right, may, require
 from qa.call_filter import CallFilter
 from qa.call_lists import PAGE_SIZE, Site, condition_of, refuse_numbers
 from qa.redact import find_in_turns, mask_turns
+from qa.rule_search import Found, found_by_rule
 from qa.store.engine import Store
-from qa.store.schema import Call, FindingRow, ScorecardRow, TranscriptRow, TurnRow
+from qa.store.schema import Call, TranscriptRow, TurnRow
 from qa.store.search import Match, search
 
 
@@ -46,7 +47,10 @@ class LineFilter:
         words, rule = query.get("q", "").strip(), query.get("rule", "").strip()
         emotion, speaker = query.get("emotion", ""), query.get("speaker", "")
         return cls(
-            words, rule, emotion if emotion in list(Feeling) else "", speaker if speaker in list(Speaker) else ""
+            words,
+            rule,
+            emotion if emotion in list(Feeling) else "",
+            speaker if speaker in list(Speaker) else "",
         )
 
     def to_address(self) -> dict[str, str]:
@@ -64,6 +68,7 @@ class Line:
     """A turn that was found, masked, with the places of what was looked for."""
 
     match: Match
+    cursor: int  # the page after begins before this one
     end: float | None  # seconds
     emotion: str | None
     agent: str | None
@@ -83,7 +88,7 @@ def search_lines(
     size: int = PAGE_SIZE,
 ) -> list[Line]:
     """Turns within reach, the newest first, of the calls that a list has; what is masked is not found by those who
-    may not unmask. The page after begins `before` the last `turn_id`. Raises AccessDenied, FilterError.
+    may not unmask. The page after begins `before` the last line's `cursor`. Raises AccessDenied, FilterError.
     """
     require(identity, Right.SEE)
     refuse_numbers(identity, lines.words)
@@ -94,12 +99,13 @@ def search_lines(
             conditions.append(TurnRow.emotion_label == lines.emotion)
         if lines.speaker:
             conditions.append(TurnRow.role == lines.speaker)
+        if lines.rule:
+            found = found_by_rule(session, lines.rule, lines.words, conditions, before, size)
+            return _shown(session, identity, [one.match for one in found], found)
         if lines.words:
-            if lines.rule:
-                conditions.append(_found_in_turn(lines.rule))
-            matches = search(session, lines.words, limit=size, before=before, where=conditions)
-        elif lines.rule:
-            matches = _by_rule(session, lines.rule, conditions, before, size)
+            matches = search(
+                session, lines.words, limit=size, before=before, where=conditions[1:], calls=condition
+            )
         elif lines.emotion or lines.speaker:
             matches = _newest(session, conditions, before, size)
         else:
@@ -110,43 +116,6 @@ def search_lines(
 _TURN = (
     TurnRow.id, TranscriptRow.call_id, TurnRow.number, TurnRow.speaker, TurnRow.role, TurnRow.start, TurnRow.text,
 )  # fmt: skip
-
-
-def _found_in_turn(rule: str):
-    return (
-        exists()
-        .where(
-            FindingRow.scorecard_id == ScorecardRow.id,
-            ScorecardRow.transcript_id == TranscriptRow.id,
-            ScorecardRow.current,
-            FindingRow.rule == rule,
-            FindingRow.turn == TurnRow.number,
-        )
-        .correlate(TranscriptRow, TurnRow)
-    )
-
-
-def _by_rule(session: Session, rule: str, conditions: list, before: int | None, size: int) -> list[Match]:
-    """From the findings of the rule to their turns: few findings, many turns."""
-    query = (
-        select(*_TURN, FindingRow.start_char, FindingRow.end_char)
-        .select_from(FindingRow)
-        .join(ScorecardRow, and_(ScorecardRow.id == FindingRow.scorecard_id, ScorecardRow.current))
-        .join(TranscriptRow, TranscriptRow.id == ScorecardRow.transcript_id)
-        .join(TurnRow, and_(TurnRow.transcript_id == TranscriptRow.id, TurnRow.number == FindingRow.turn))
-        .join(Call, Call.id == TranscriptRow.call_id)
-        .where(FindingRow.rule == rule, TranscriptRow.current, *conditions)
-        .order_by(TurnRow.id.desc())
-        .limit(size)
-    )
-    if before is not None:
-        query = query.where(TurnRow.id < before)
-    found: dict[int, Match] = {}
-    for *turn, start, end in session.execute(query):
-        span = ((start, end),) if start is not None and end is not None else ()
-        known = found.get(turn[0])
-        found[turn[0]] = Match(*turn, spans=(*(known.spans if known else ()), *span))
-    return list(found.values())
 
 
 def _newest(session: Session, conditions: list, before: int | None, size: int) -> list[Match]:
@@ -163,7 +132,9 @@ def _newest(session: Session, conditions: list, before: int | None, size: int) -
     return [Match(*turn, spans=()) for turn in session.execute(query)]
 
 
-def _shown(session: Session, identity: Identity, matches: Sequence[Match]) -> list[Line]:
+def _shown(
+    session: Session, identity: Identity, matches: Sequence[Match], by_rule: Sequence[Found] = ()
+) -> list[Line]:
     """The turns, masked, less those whose words were found in what is masked for this person.
 
     What is masked in a turn depends on the turns around it, so whole calls are read, each once.
@@ -187,7 +158,10 @@ def _shown(session: Session, identity: Identity, matches: Sequence[Match]) -> li
             if not may(identity, Right.UNMASK) and _touches(match, personal[match.turn]):
                 continue
             found[place] = Line(
-                match=match._replace(text=masked[match.turn]),
+                match=match._replace(
+                    text=masked[match.turn], spans=_spans(match, by_rule[place] if by_rule else None)
+                ),
+                cursor=by_rule[place].finding_id if by_rule else match.turn_id,
                 end=turns[match.turn].end,
                 emotion=turns[match.turn].emotion_label,
                 agent=call.agent,
@@ -197,6 +171,10 @@ def _shown(session: Session, identity: Identity, matches: Sequence[Match]) -> li
                 has_recording=call.recording_id is not None,
             )
     return [line for line in found if line is not None]
+
+
+def _spans(match: Match, found: Found | None) -> tuple[tuple[int, int], ...]:
+    return match.spans if found is None else tuple(sorted({*match.spans, *found.hits}))
 
 
 def _touches(match: Match, found) -> bool:

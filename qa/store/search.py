@@ -12,12 +12,24 @@ Only current transcripts are indexed.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, column, select, table, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnClause,
+    ColumnElement,
+    TableClause,
+    TextClause,
+    column,
+    func,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.orm import Session
 
 from qa.store.schema import Call, TranscriptRow, TurnRow
@@ -27,6 +39,10 @@ MAX_POSITION = (
     16_383  # of a PostgreSQL tsvector; further neighbours share it, and `_spans` checks every hit anyway
 )
 SPARE = 10  # rows asked for beyond the limit, for candidates that `_spans` turns down
+COMMON_TURNS = 3_000  # words that are in so many turns are common
+FEW_CALLS = 10_000  # calls among which common words are looked for call by call
+FEW_AT_ONCE = 250  # calls that PostgreSQL is asked for at a time
+CHUNK = 500  # ids in one query
 RECENT_TURNS = 30_000  # PostgreSQL looks through so many tsvectors in some 30 ms
 
 
@@ -100,31 +116,39 @@ def search(
     limit: int = 50,
     before: int | None = None,
     where: Sequence[ColumnElement[bool]] = (),
+    calls: ColumnElement[bool] | None = None,
 ) -> list[Match]:
     """Turns that hold every term of the query, the last stored first.
 
-    `before` is the `turn_id` of the last match of the page before. `where` are further conditions on `Call`,
-    `TranscriptRow` or `TurnRow`: rights and filters.
+    `before` is the `turn_id` of the last match of the page before. `calls` is a condition on `Call`: rights and
+    filters; `where` are further ones, on `Call`, `TranscriptRow` or `TurnRow`.
     """
     wanted = terms(query)
     if not wanted:
         return []
     matches: list[Match] = []
+    if calls is not None:
+        few = _few(session, wanted, calls)
+        if few is not None:
+            for rows in _among(session, wanted, few, before, where, limit):
+                matches += filter(None, (_match(row, wanted) for row in rows))
+                if len(matches) >= limit:
+                    break
+            return matches[:limit]
+        where = [*where, calls]
     for stretch in _stretches(session, before):
         while len(matches) < limit:
             rows = _candidates(session, wanted, stretch, where, limit - len(matches) + SPARE)
-            for row in rows:
-                spans = _spans(row.text, wanted)
-                if spans and len(matches) < limit:
-                    matches.append(
-                        Match(
-                            row.id, row.call_id, row.number, row.speaker, row.role, row.start, row.text, spans
-                        )
-                    )
+            matches += filter(None, (_match(row, wanted) for row in rows))
             if not rows:
                 break
             stretch = stretch._replace(before=rows[-1].id)
-    return matches
+    return matches[:limit]
+
+
+def _match(row: Any, wanted: list[list[Unit]]) -> Match | None:
+    spans = _spans(row.text, wanted)
+    return Match(row.id, row.call_id, row.number, row.speaker, row.role, row.start, row.text, spans) if spans else None
 
 
 class _Stretch(NamedTuple):
@@ -150,6 +174,11 @@ def _stretches(session: Session, before: int | None) -> list[_Stretch]:
     return [_Stretch(newest - RECENT_TURNS + 1, newest + 1), _Stretch(None, newest - RECENT_TURNS + 1)]
 
 
+_COLUMNS = (
+    TurnRow.id, TranscriptRow.call_id, TurnRow.number, TurnRow.speaker, TurnRow.role, TurnRow.start, TurnRow.text,
+)  # fmt: skip
+
+
 def _candidates(
     session: Session,
     wanted: list[list[Unit]],
@@ -157,24 +186,10 @@ def _candidates(
     where: Sequence[ColumnElement[bool]],
     count: int,
 ) -> Sequence[Any]:
-    if _is_sqlite(session):
-        index = table("turn_search", column("rowid", BigInteger))
-        key, condition = index.c.rowid, text("turn_search MATCH :query")
-        order = key
-    else:
-        index = table("turn_search", column("turn_id", BigInteger))
-        key, condition = index.c.turn_id, text("turn_search.tokens @@ CAST(:query AS tsquery)")
-        order = key + 0  # keeps the planner from walking the whole table in order
+    index, key, condition = _index(session)
+    order = key if _is_sqlite(session) else key + 0  # keeps the planner from walking the whole table in order
     query = (
-        select(
-            TurnRow.id,
-            TranscriptRow.call_id,
-            TurnRow.number,
-            TurnRow.speaker,
-            TurnRow.role,
-            TurnRow.start,
-            TurnRow.text,
-        )
+        select(*_COLUMNS)
         .select_from(index)
         .join(TurnRow, TurnRow.id == key)
         .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
@@ -188,6 +203,104 @@ def _candidates(
     if stretch.before is not None:
         query = query.where(key < stretch.before)
     return session.execute(query, {"query": _match_expression(session, wanted)}).all()
+
+
+def _index(session: Session) -> tuple[TableClause, ColumnClause[int], TextClause]:
+    """The index, the column of its turn ids, and the condition that a turn holds `:query`."""
+    if _is_sqlite(session):
+        index = table("turn_search", column("rowid", BigInteger))
+        return index, index.c.rowid, text("turn_search MATCH :query")
+    index = table("turn_search", column("turn_id", BigInteger))
+    return index, index.c.turn_id, text("turn_search.tokens @@ CAST(:query AS tsquery)")
+
+
+# --- few calls, common words -----------------------------------------------------------------------------------
+
+
+class _Range(NamedTuple):
+    """The turns of one transcript: they were stored in one go."""
+
+    first: int
+    last: int
+    transcript_id: int
+
+
+def _few(session: Session, wanted: list[list[Unit]], calls: ColumnElement[bool]) -> list[_Range] | None:
+    """The turns of the calls, the last stored first, where it is better to start from these than from the words:
+    few calls, and words that occur in many others. Otherwise None.
+    """
+    index, key, condition = _index(session)
+    expression = {"query": _match_expression(session, wanted)}
+    often = session.scalars(select(key).select_from(index).where(condition).limit(COMMON_TURNS), expression).all()
+    if len(often) < COMMON_TURNS:
+        return None
+    ids = session.scalars(
+        select(TranscriptRow.id)
+        .join(Call, Call.id == TranscriptRow.call_id)
+        .where(TranscriptRow.current, calls)
+        .limit(FEW_CALLS + 1)
+    ).all()
+    if len(ids) > FEW_CALLS:
+        return None
+    found: list[_Range] = []
+    for first in range(0, len(ids), CHUNK):
+        ends = (
+            select(func.min(TurnRow.id), func.max(TurnRow.id), TurnRow.transcript_id)
+            .where(TurnRow.transcript_id.in_(ids[first : first + CHUNK]))
+            .group_by(TurnRow.transcript_id)
+        )
+        found += [_Range(*row) for row in session.execute(ends)]
+    return sorted(found, reverse=True)
+
+
+def _among(
+    session: Session,
+    wanted: list[list[Unit]],
+    few: list[_Range],
+    before: int | None,
+    where: Sequence[ColumnElement[bool]],
+    limit: int,
+) -> Iterator[Sequence[Any]]:
+    """Candidates in the turns of few calls, portion by portion, the last stored first.
+
+    SQLite reads turn ids off its index, without touching a turn, and takes those that lie in one of the ranges;
+    PostgreSQL, whose index knows no order, asks the turns of some calls at a time.
+    """
+    if before is not None:
+        few = [one for one in few if one.first < before]
+    if not few:
+        return
+    index, key, condition = _index(session)
+    expression = {"query": _match_expression(session, wanted)}
+    turns = (
+        select(*_COLUMNS)
+        .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
+        .join(Call, Call.id == TranscriptRow.call_id)
+        .where(*where)
+        .order_by(TurnRow.id.desc())
+    )
+    if _is_sqlite(session):
+        rising = few[::-1]
+        starts = [one.first for one in rising]
+        walk = select(key).select_from(index).where(condition, key >= starts[0]).order_by(key.desc())
+        walk = walk.where(key <= few[0].last if before is None else key < before)
+        portion: list[int] = []
+        for turn_id in session.scalars(walk, expression).yield_per(1_000):
+            place = bisect_right(starts, turn_id) - 1
+            if place >= 0 and turn_id <= rising[place].last:
+                portion.append(turn_id)
+                if len(portion) == min(limit + SPARE, CHUNK):
+                    yield session.execute(turns.where(TurnRow.id.in_(portion))).all()
+                    portion = []
+        if portion:
+            yield session.execute(turns.where(TurnRow.id.in_(portion))).all()
+        return
+    for first in range(0, len(few), FEW_AT_ONCE):
+        ids = [one.transcript_id for one in few[first : first + FEW_AT_ONCE]]
+        query = turns.join(index, key == TurnRow.id).where(condition, TurnRow.transcript_id.in_(ids))
+        if before is not None:
+            query = query.where(TurnRow.id < before)
+        yield session.execute(query, expression).all()
 
 
 def _match_expression(session: Session, wanted: list[list[Unit]]) -> str:
@@ -218,6 +331,11 @@ def tokens(source: str) -> list[str]:
     """What is indexed for a text, in order."""
     found = units(source)
     return [*_neighbours(found), found[-1].text] if found else []
+
+
+def places(source: str, query: str) -> tuple[tuple[int, int], ...]:
+    """Where the terms of a query stand in a text; empty unless every term does."""
+    return _spans(source, terms(query))
 
 
 def _spans(source: str, wanted: list[list[Unit]]) -> tuple[tuple[int, int], ...]:
