@@ -244,8 +244,10 @@ def main() -> None:
 
 def _told(error: Exception) -> str:
     """An error in the reader's language; faults of rules are told one a line."""
-    problems = getattr(error, "problems", None)
-    return "\n".join(problem.text(current_language()) for problem in problems) if problems else str(error)
+    rules = sys.modules.get("scoring_rules.problems")
+    if rules is None or not isinstance(error, rules.PackError):
+        return str(error)
+    return "\n".join(problem.text(current_language()) for problem in error.problems)
 
 
 def _expected(error: Exception) -> Exit | None:
