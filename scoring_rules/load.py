@@ -228,7 +228,11 @@ def _rules_of(folder: _Folder, layers: Sequence[_Folder], scoring: Scoring, prob
         for name, node in (layer.head["define"].mapping() if "define" in layer.head else {}).items():
             if name not in definitions:
                 node.error("unknown_definition", name=name, hint="")
-            definitions.setdefault(name, []).extend(node.many())
+            more = node.many()
+            if not more:
+                node.error("no_items")
+                continue
+            definitions.setdefault(name, []).extend(more)
     conditions = Conditions(definitions)
     rules: dict[str, Rule] = {}
     for part in (folder, *layers):

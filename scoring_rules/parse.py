@@ -229,6 +229,8 @@ def _regex(_: Conditions, node: Source, __: Keys, ___: str) -> Test | None:
 
     pattern = node.text()
     if not pattern:
+        if node.kind == "text":
+            node.error("regex_matches_nothing")
         return None
     options = re2.Options()
     options.log_errors = False
