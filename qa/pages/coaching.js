@@ -180,6 +180,7 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
   const sized = new ResizeObserver(draw);
   sized.observe(canvas);
   set(state.start, state.end, fresh);
-  if (fresh) list.querySelector("li.in")?.scrollIntoView({ block: "nearest" });
+  const first = fresh && list.querySelector("li.in");
+  if (first) list.scrollTop = Math.max(0, first.offsetTop - list.clientHeight / 4);
   return () => { sized.disconnect(); setTimeout(() => { if (!root.isConnected) audio.pause(); }, 0); };
 }

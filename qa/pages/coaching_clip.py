@@ -80,7 +80,8 @@ def _save(here: visit.Visit, source: ClipSource, known: ClipRow | None, asked: M
 
 def _data(here: visit.Visit, source: ClipSource, known: ClipRow | None, query: Mapping[str, str]) -> dict[str, Any]:
     rules = [
-        {"id": rule.id, "name": pick(rule.name, here.language), "say": pick(rule.say_instead, here.language)}
+        # What to say is said on calls, so it is in the call's language and not in the reader's.
+        {"id": rule.id, "name": pick(rule.name, here.language), "say": pick(rule.say_instead, rule.language)}
         for rule in here.desk.pack.rules
         if source.language.startswith(rule.language)
     ]
