@@ -77,7 +77,7 @@ class Page:
     moved_to: bool = False  # has a place in the navigation
 
 
-ROW_LINK = "tbody tr a, tbody tr[tabindex], tbody tr button"
+ROW_LINK = "tbody tr a, tbody tr[tabindex], tbody tr button, tbody input"
 
 
 def pages(site: Sample) -> list[Page]:
@@ -95,11 +95,15 @@ def pages(site: Sample) -> list[Page]:
         Page("queue, filtered", "inspector", filtered, "tbody tr", ROW_LINK),
         Page("call", "inspector", call, ".transcript li", "button.play"),
         Page("call of 3,000 turns", "inspector", [f"/call?id={LONG_CALL}&view=all"], ".transcript li", "button.play"),
-        Page("search", "inspector", [f"/search?q={quote(word)}" for word in WORDS], ".lines li", ".lines a", True),
-        Page("files", "inspector", ["/files", *(f"/files?night={n}" for n in (40, 90, 200))], "table.plain tbody tr", "table.plain a", True),
-        Page("mine", "agent", ["/mine"], "h1", "a, button"),
-        Page("settings", "operator", ["/settings"], "table.plain tbody tr", "button, a"),
-        Page("accounts", "admin", ["/accounts"], "table.plain tbody tr", "summary, button", True),
+        Page("search", "inspector", [f"/search?q={quote(word)}" for word in WORDS], ".lines li, ol li, article", "input, a[href*='/call']", True),
+        Page("files", "inspector", ["/files", *(f"/files?night={n}" for n in (40, 90, 200))], "tbody tr", "tbody a, select, input, button", True),
+        Page("board", "inspector", ["/board", *(f"/board?team={team}" for team in site.teams[:4])], ".sum .number", ".sum a.number", True),
+        Page("rules", "inspector", ["/rules"], "h2", "a[href*='rule='], summary, button", True),
+        Page("coaching", "trainer", ["/coaching"], ".block", "a[href], button, input", True),
+        Page("mine", "agent", ["/mine"], "article", "article a, article button, summary", False),
+        Page("audit", "admin", ["/audit"], "tbody tr", "input, button", True),
+        Page("settings", "operator", ["/settings"], "tbody tr", "button, a"),
+        Page("accounts", "admin", ["/accounts"], "tbody tr", "summary, button", True),
     ]
 
 

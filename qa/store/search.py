@@ -229,19 +229,16 @@ def _few(session: Session, wanted: list[list[Unit]], calls: ColumnElement[bool])
     """The turns of the calls, the last stored first, where it is better to start from these than from the words:
     few calls, and words that occur in many others. Otherwise None.
     """
+    if len(session.scalars(select(Call.id).where(calls).limit(FEW_CALLS + 1)).all()) > FEW_CALLS:
+        return None
     index, key, condition = _index(session)
     expression = {"query": _match_expression(session, wanted)}
     often = session.scalars(select(key).select_from(index).where(condition).limit(COMMON_TURNS), expression).all()
     if len(often) < COMMON_TURNS:
         return None
     ids = session.scalars(
-        select(TranscriptRow.id)
-        .join(Call, Call.id == TranscriptRow.call_id)
-        .where(TranscriptRow.current, calls)
-        .limit(FEW_CALLS + 1)
+        select(TranscriptRow.id).join(Call, Call.id == TranscriptRow.call_id).where(TranscriptRow.current, calls)
     ).all()
-    if len(ids) > FEW_CALLS:
-        return None
     found: list[_Range] = []
     for first in range(0, len(ids), CHUNK):
         ends = (
