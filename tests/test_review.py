@@ -198,6 +198,35 @@ def test_masked_numbers_are_not_found_by_who_may_not_unmask(site: AppSite):
             ids(site, TRAINER, CallFilter(view=View.ALL, words=words))
 
 
+def test_search_by_rule_speaker_and_feeling(site: AppSite):
+    def found(person: Identity, lines: LineFilter, wanted: CallFilter = ALL) -> list[tuple[str, int]]:
+        lines_found = search_lines(site.store, person, lines, wanted, site.desk.site)
+        return [(line.match.call_id, line.match.turn) for line in lines_found]
+
+    assert found(INSPECTOR, LineFilter(rule="neg.cannot")) == [("refund", 2)]
+    [line] = search_lines(site.store, INSPECTOR, LineFilter(rule="neg.cannot"), ALL, site.desk.site)
+    assert any("没办法" in line.match.text[start:end] for start, end in line.match.spans)
+    assert found(INSPECTOR, LineFilter("银行", rule="neg.cannot")) == [("refund", 2)]
+    assert found(INSPECTOR, LineFilter("退款", rule="neg.cannot")) == []
+    assert found(INSPECTOR, LineFilter(rule="neg.cannot", speaker="customer")) == []
+    assert found(INSPECTOR, LineFilter(rule="neg.cannot"), CallFilter(view=View.ALL, agent="A3")) == []
+    assert sorted(found(INSPECTOR, LineFilter(emotion="angry"))) == [("refund", 1), ("refund", 3)]
+    assert found(INSPECTOR, LineFilter(emotion="happy", speaker="customer")) == [("thanks", 3)]
+    assert found(LEAD, LineFilter(emotion="happy")) == []
+    assert found(INSPECTOR, LineFilter()) == []
+
+
+def test_pages_of_a_rules_lines_follow_each_other(site: AppSite):
+    lines = LineFilter(rule="opening.greeting")
+    whole = search_lines(site.store, INSPECTOR, lines, ALL, site.desk.site)
+    assert len(whole) >= 3
+    pages, before = [], None
+    while page := search_lines(site.store, INSPECTOR, lines, ALL, site.desk.site, before, size=1):
+        pages += page
+        before = page[-1].cursor
+    assert [line.match.turn_id for line in pages] == [line.match.turn_id for line in whole]
+
+
 # The morning
 
 

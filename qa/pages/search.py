@@ -15,6 +15,7 @@ from qa.line_search import Feeling, Line, LineFilter, Speaker, search_lines
 from qa.messages import text
 from qa.pages import look, visit
 from qa.pages import markup as m
+from qa.rule_search import LOOKED_AT
 
 ADDRESS = "search"
 CALL_FIELDS = ("agent", "team", "since", "until")
@@ -95,12 +96,14 @@ def _results(lines: LineFilter, calls: CallFilter, found: Sequence[Line], here: 
     inner = "".join(_line(line, here) for line in found)
     further = ""
     if len(found) == PAGE_SIZE:
-        query = {**calls.to_address(), **lines.to_address(), "before": str(found[-1].match.turn_id)}
+        query = {**calls.to_address(), **lines.to_address(), "before": str(found[-1].cursor)}
         query.pop("view", None)
         further = f'<nav class="pages">{m.link(text("app.more"), look.address(ADDRESS, query))}</nav>'
     keys = (
         f"<kbd>j</kbd> <kbd>k</kbd> <kbd>p</kbd> <kbd>↵</kbd> <kbd>/</kbd> {m.escape(text('desk.line_keys'))}"
     )
+    if lines.words and lines.rule and not further:
+        further = f'<p class="quiet">{m.escape(text("desk.rule_looked", count=LOOKED_AT))}</p>'
     return f'<ol class="lines">{inner}</ol>{further}<p class="quiet">{keys}</p>'
 
 
