@@ -228,6 +228,8 @@ OPENS = {
     "settings": {Role.OPERATOR, Role.ADMIN},
     "accounts": {Role.ADMIN},
     "audit": {Role.ADMIN},
+    "board": {Role.INSPECTOR, Role.LEAD, Role.TRAINER, Role.ADMIN},
+    "coaching": {Role.AGENT, Role.LEAD, Role.TRAINER},
 }
 QUERIES = {"call": {"id": "refund"}, "search": {"q": "您好"}, "queue": {"view": "all"}}
 
