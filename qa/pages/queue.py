@@ -184,7 +184,7 @@ def _actions(wanted: CallFilter, found: Page, people: Sequence[Reviewer], here: 
         f'<form class="fields" data-form="assign"><div class="flags" role="group" '
         f'aria-label="{m.escape(text("desk.assign_to"))}">{to}</div>'
         + m.field("note", text("desk.assign_note"), "", example=text("desk.assign_note_example"), wide=True)
-        + '<div class="buttons">'
+        + '<div class="buttons line">'
         f'<button type="submit" name="scope" value="chosen" class="primary" data-needs-rows disabled>{chosen} '
         f"(<span data-count>0</span>)</button>"
         f'<button type="submit" name="scope" value="all">{everything}</button>'
