@@ -15,13 +15,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export HUITING_SPEECH__MODELS_FOLDER = $(MODELS)
 
-.PHONY: help setup models demo test lint clean
+.PHONY: help setup models demo test accessibility lint clean
 
 help:
 	@echo "make demo    set up, then the nightly run over demo/"
 	@echo "make test    set up, then all tests"
 	@echo "make setup   virtual environment and dependencies   (TORCH_INDEX=… chooses torch's build)"
 	@echo "make models  the weights of the embedded default"
+	@echo "make accessibility  axe-core (from npm) over every page, zh and en"
 	@echo "make lint    ruff, pyright, import rules, unused dependencies"
 	@echo "make clean   remove the environment, data and weights of this checkout"
 
@@ -43,6 +44,12 @@ demo: setup models
 
 test: setup models
 	$(BIN)/python -m pytest
+
+# axe-core for the tests alone: nothing of npm is part of the product.
+AXE ?= axe-core@4.14.1
+accessibility: setup
+	npm install --silent --no-audit --no-fund --prefix var/npm '$(AXE)'
+	$(BIN)/python -m pytest tests/test_accessibility.py -s
 
 lint: setup
 	$(BIN)/ruff check .
