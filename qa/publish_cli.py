@@ -42,9 +42,17 @@ def _chosen(path: Path | None) -> Settings:
 
 
 def _encoder(settings: Settings, words_only: bool):
+    """The sentence model by which nights judge; where there is none, standard error says so (the output may be JSON)."""
+    from qa.commands.setup import log_to_file
     from qa.rulebook import encoder_in_force
 
-    return None if words_only else encoder_in_force(settings)
+    if words_only:
+        return None
+    log_to_file(settings, "rules")
+    encoder = encoder_in_force(settings)
+    if encoder is None:
+        typer.echo(text("replay.no_model"), err=True)
+    return encoder
 
 
 @contextmanager
