@@ -117,9 +117,10 @@ def _claim(session: Session, identity: Identity, call: Call) -> datetime:
         assert holder is not None
         assert call.held_until is not None
         raise Held(call.id, holder, call.held_until)
-    call.held_by, call.held_until = identity.login, at + CLAIM_TIME
-    session.add(ClaimEvent(at=at, who=identity.login, call_id=call.id, until=call.held_until))
-    return call.held_until
+    until = at + CLAIM_TIME
+    call.held_by, call.held_until = identity.login, until
+    session.add(ClaimEvent(at=at, who=identity.login, call_id=call.id, until=until))
+    return until
 
 
 def _holder(call: Call) -> str | None:

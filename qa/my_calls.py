@@ -100,6 +100,8 @@ def my_weeks(store: Store, identity: Identity, site: Site, count: int = WEEKS) -
         ).all()
     weeks: dict[date, list[tuple[float, bool]]] = {first + timedelta(weeks=n): [] for n in range(count)}
     for started_at, score, fatal in rows:
+        assert started_at is not None
+        assert score is not None
         day = started_at.astimezone(site.zone).date()
         weeks[day - timedelta(days=day.weekday())].append((score, bool(fatal)))
     return [

@@ -67,11 +67,11 @@ def _walk(
             spans = places(row.text, words) if words else ()
             if words and not spans:
                 continue
-            whole = row.start_char is None or row.end_char is None
+            start, end = row.start_char, row.end_char
             match = Match(
                 row.turn_id, row.call_id, row.number, row.speaker, row.role, row.start, row.text, spans
             )
-            yield Found(match, () if whole else ((row.start_char, row.end_char),), row.finding_id)
+            yield Found(match, () if start is None or end is None else ((start, end),), row.finding_id)
         looked += len(rows)
         if len(rows) < BATCH or (words and looked >= LOOKED_AT):
             return

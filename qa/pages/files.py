@@ -61,8 +61,8 @@ def draw() -> None:
 
 def _retry(did: Mapping[str, Any], here: visit.Visit) -> None:
     value = str(did["value"])
-    chosen = {"calls": [value]} if did["do"] == "retry" else {"reason": value}
-    done = retry(here.desk.store, here.identity, **chosen)
+    calls, reason = ([value], "") if did["do"] == "retry" else ([], value)
+    done = retry(here.desk.store, here.identity, calls, reason)
     visit.tell(text("desk.retried", count=len(done)) if done else text("desk.retried_none"), problem=not done)
     st.rerun()
 
