@@ -16,7 +16,7 @@ import numpy as np
 
 from scoring_rules.call import Call, Hit
 from scoring_rules.features import Sequences
-from scoring_rules.heads import DATA, VERSION
+from scoring_rules.heads import DATA, VERSION, sequences_of
 
 WORDS = "acts.words.npz"
 
@@ -49,10 +49,8 @@ class Acts:
         known = call.memory.get(key)
         if known is None:
             turns = [turn for turn, who in enumerate(call.role) if who == role and call.starts[turn] < call.ends[turn]]
-            sequences = call.memory.get(Sequences)
-            if sequences is None:
-                sequences = call.memory[Sequences] = Sequences(call.view.compact, call.role)
-            known = call.memory[key] = (turns, self.odds(sequences, turns) if turns else np.zeros((0, len(self.columns))))  # type: ignore[arg-type]
+            odds = self.odds(sequences_of(call), turns) if turns else np.zeros((0, len(self.columns)))
+            known = call.memory[key] = (turns, odds)
         turns, odds = known  # type: ignore[misc]
         column = self.columns[act]
         return [

@@ -148,6 +148,14 @@ class Candidates:
     stretches: tuple[Stretch, ...]
 
 
+def sequences_of(call: Call) -> Sequences:
+    """The call's character sequences, hashed once for all heads."""
+    known = call.memory.get(Sequences)
+    if known is None:
+        known = call.memory[Sequences] = Sequences(call.view.compact, call.role)
+    return known  # type: ignore[return-value]
+
+
 def candidates(call: Call, words: Words) -> Candidates:
     """Worked out once a call."""
     known = call.memory.get(Candidates)
@@ -156,7 +164,7 @@ def candidates(call: Call, words: Words) -> Candidates:
         worth = (scores >= words.screen_from) | (np.array(call.ends) - np.array(call.starts) > LONG_TURN)
         turns = [turn for turn in np.flatnonzero(worth).tolist() if call.role[turn] == "agent"]
         hits = tuple(Hit(start, end, turn, "head") for turn in turns for start, end in _parts(call, turn))
-        sequences = Sequences(call.view.compact, call.role)
+        sequences = sequences_of(call)
         known = call.memory[Candidates] = Candidates(hits, sequences, tuple(stretch(call, sequences, hit) for hit in hits))
     return known  # type: ignore[return-value]
 

@@ -15,6 +15,7 @@ from scoring_rules import features, heads
 from scoring_rules.acts import load_acts
 from scoring_rules.call import Call, Hit
 from scoring_rules.finder import Finder, Minds
+from scoring_rules.grammar import Interval
 from scoring_rules.model import Condition, Head, Meaning, Reason
 from scoring_rules.plan import children
 
@@ -147,7 +148,7 @@ class Judges(Minds):
                 strength = {hit: votes.total[n, number].max() for n, hit in enumerate(hits)}
                 found.sort(key=lambda one: (one[0].turn, -strength[one[0]]))
                 found = [next(group) for _, group in groupby(found, key=lambda one: one[0].turn)]
-                found = [(self._telling(family, hit, finder.call), certain) for hit, certain in found]
+                found = [(self._telling(number, hit, finder.call), certain) for hit, certain in found]
             known = finder.call.memory[key] = [hit._replace(sure=certain) for hit, certain in found]
         return known  # type: ignore[return-value]
 
@@ -169,17 +170,40 @@ class Judges(Minds):
             call.memory[heads.Votes] = known
         return known  # type: ignore[return-value]
 
-    def _telling(self, family: str, hit: Hit, call: Call) -> Hit:
-        """The clause of which the words say it most."""
-        assert self.words is not None
-        clauses = [clause for clause in call.clauses(hit.turn) if hit.start <= clause[0] < clause[1] <= hit.end]
+    def _telling(self, number: int, hit: Hit, call: Call) -> Hit:
+        """The clause of a stretch of which the words alone say it most."""
+        clauses, odds = self._clauses(call)[hit]
         if len(clauses) < 2:
             return hit
-        sequences = heads.candidates(call, self.words).sequences
-        parts = [hit._replace(start=start, end=end) for start, end in clauses]
-        alone = [heads.stretch(call, sequences, part)._replace(asked=(0, 0), after=(0, 0)) for part in parts]
-        odds = self.words.odds(sequences, alone)
-        return parts[int(odds[:, self.words.families.index(family)].max(axis=-1).argmax())]
+        start, end = clauses[int(odds[:, number].max(axis=-1).argmax())]
+        return hit._replace(start=start, end=end)
+
+    def _clauses(self, call: Call) -> dict[Hit, tuple[list[Interval], np.ndarray]]:
+        """Of each stretch with an answer its clauses and their (clauses, families, 2) odds, all worked out at once."""
+        known = call.memory.get(Interval)
+        if known is None:
+            assert self.words is not None
+            votes = self._votes(call)
+            assert votes is not None
+            worth = heads.candidates(call, self.words)
+            told = [worth.hits[n] for n in np.flatnonzero((votes.yes | votes.doubt).any(axis=1))]
+            parts = {
+                hit: [each for each in call.clauses(hit.turn) if hit.start <= each[0] < each[1] <= hit.end] for hit in told
+            }
+            alone = [
+                heads.stretch(call, worth.sequences, hit._replace(start=low, end=high))._replace(asked=(0, 0), after=(0, 0))
+                for hit, clauses in parts.items()
+                if len(clauses) > 1
+                for low, high in clauses
+            ]
+            odds = self.words.odds(worth.sequences, alone) if alone else np.zeros((0, 0, 2))
+            known, at = {}, 0
+            for hit, clauses in parts.items():
+                size = len(clauses) if len(clauses) > 1 else 0
+                known[hit] = (clauses, odds[at : at + size])
+                at += size
+            call.memory[Interval] = known
+        return known  # type: ignore[return-value]
 
     def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:
         test = next((one.test for one in (condition, *children(condition)) if isinstance(one.test, Head)), None)
