@@ -34,7 +34,7 @@ from qa.store.annotations import Comment, Correction, Draft, Mark
 from qa.store.schema import AuditEvent, Call, ScorecardRow, TranscriptRow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WAIT = 120_000  # ms: a busy machine
+WAIT = 60_000  # ms: a busy machine
 USABLE_SECONDS, SAVED_SECONDS = 2.0, 1.0  # of the hour's call, with the app already open
 
 
@@ -115,7 +115,7 @@ def sound(page, what: str):
     )
 
 
-def until(holds, seconds: float = 60.0):
+def until(holds, seconds: float = 20.0):
     end = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < end, "it did not come about"
@@ -227,9 +227,9 @@ def test_point_02_the_line_stays_in_view_scrolling_pauses_it_and_a_click_moves_n
     page.locator(".follow").wait_for(state="hidden")
     before = top_of(page, 103)
     line(page, 103).click()
-    until(lambda: "now" in line(page, 103).get_attribute("class"))
-    assert top_of(page, 103) == pytest.approx(before, abs=1)
     pause(page)
+    assert 103 * 1.2 <= sound(page, "currentTime") < 120 * 1.2  # from there on, and not from before
+    assert top_of(page, 103) == pytest.approx(before, abs=1)
 
 
 def test_point_03_keys_play_skip_and_change_speed_and_tell_themselves(desk: Desk):
@@ -341,8 +341,8 @@ def test_point_07_a_finding_is_looped_with_three_seconds_around(desk: Desk):
 def test_point_08_n_and_p_go_from_finding_to_finding_and_then_to_the_next_call(desk: Desk):
     page = desk.open("refund", query="&view=all&team=north&sort=newest")
     page.locator(".card").focus()
-    count = page.locator(".item.faults, .item.to_judge").count()
-    assert count >= 2
+    wanted = {item.get_attribute("data-rule") for item in page.locator(".item.faults, .item.to_judge").all()}
+    assert len(wanted) >= 2
     seen = []
     for _ in range(40):
         page.keyboard.press("n")
@@ -350,7 +350,7 @@ def test_point_08_n_and_p_go_from_finding_to_finding_and_then_to_the_next_call(d
         if "id=refund" not in page.url or not page.locator(".here").count():
             break
         seen.append(page.locator(".item.here, .item:has(.here)").first.get_attribute("data-rule"))
-    assert len(set(seen)) == count
+    assert wanted <= set(seen)
     page.wait_for_url(lambda url: "id=refund" not in url)
     assert "team=north" in page.url  # in the same list
     ready(page)
@@ -375,7 +375,7 @@ def test_point_09_the_timeline_shows_names_and_seeks(desk: Desk):
     canvas.click(position={"x": x, "y": 60})
     assert sound(page, "currentTime") == pytest.approx(x / width * heard.duration, abs=0.2)
     assert sound(page, "paused")
-    finding = page.locator(".finding .hit .at", has_text=":").last
+    finding = page.locator(".item.faults .finding .hit .at", has_text=":").last
     minutes, seconds = finding.inner_text().replace("▶", "").strip().split(":")
     name = finding.locator("xpath=ancestor::article//*[@class='name']").inner_text()[2:]
     told = ""

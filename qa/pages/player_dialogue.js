@@ -1,5 +1,6 @@
 // The dialogue: one line a turn, cut at findings and doubtful words; what people wrote stands under it. Lines out of
 // sight are not laid out (content-visibility), and after a command only the lines that it touched are made anew.
+const SETTLING_FRAMES = 8;
 const LINE_ACTIONS = [["c", "comment"], ["a", "add"], ["e", "correct"], ["g", "mark"]];
 
 function withDialogue(p) {
@@ -13,11 +14,16 @@ function withDialogue(p) {
   p.showLine = (number) => {
     const line = p.lines[number];
     if (!line) return;
-    const place = () => { list.scrollTop += line.getBoundingClientRect().top - list.getBoundingClientRect().top - list.clientHeight / 3; };
-    place();
-    requestAnimationFrame(place); // lines above may have got their true height by now
+    // Lines get their true height when they come into sight, a frame or two later: until then the place is a guess.
+    const showing = (p.showing = {});
+    const place = (frames) => {
+      if (p.showing !== showing || !line.isConnected) return;
+      list.scrollTop += line.getBoundingClientRect().top - list.getBoundingClientRect().top - list.clientHeight / 3;
+      if (frames) requestAnimationFrame(() => place(frames - 1));
+    };
+    place(SETTLING_FRAMES);
   };
-  p.follow = (on) => { p.follows = on; p.$(".follow").hidden = on; };
+  p.follow = (on) => { p.follows = on; p.showing = null; p.$(".follow").hidden = on; };
   p.mark = (number, scroll) => {
     if (number === p.now) return;
     const old = p.lines[p.now], line = p.lines[number];
