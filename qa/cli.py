@@ -247,7 +247,7 @@ def _told(error: Exception) -> str:
     rules = sys.modules.get("scoring_rules.problems")
     if rules is None or not isinstance(error, rules.PackError):
         return str(error)
-    return "\n".join(problem.text(current_language()) for problem in error.problems)
+    return "\n".join(problem.text(current_language()) for problem in error.problems)  # pyright: ignore
 
 
 def _expected(error: Exception) -> Exit | None:

@@ -428,8 +428,8 @@ def _history(session: Session) -> dict[str, tuple[int, int, float]]:
         select(Call.agent, Call.fatal, Call.score).where(Call.started_at >= since, Call.score.is_not(None))
     )
     for agent, fatal, score in rows:
-        calls, fatals, total = history.get(agent, (0, 0, 0.0))
-        history[agent] = (calls + 1, fatals + bool(fatal), total + score)
+        calls, fatals, total = history.get(agent or "", (0, 0, 0.0))
+        history[agent or ""] = (calls + 1, fatals + bool(fatal), total + (score or 0.0))
     return history
 
 

@@ -82,6 +82,7 @@ def decode(path: Path, *, max_seconds: float = float("inf")) -> Audio:
     Raises AudioError with the sign `empty`, `not_audio`, `unreadable`, `truncated` or `too_long`.
     """
     import av
+    import av.error
     from av.audio.resampler import AudioResampler
 
     try:
@@ -90,7 +91,7 @@ def decode(path: Path, *, max_seconds: float = float("inf")) -> Audio:
         raise AudioError(Sign.UNREADABLE, f"{path.name}: {error.strerror}") from error
     if size == 0:
         raise AudioError(Sign.EMPTY, f"{path.name}: the file has no content (0 bytes)")
-    damaged = 0
+    damaged, rate, codec, name, promised = 0, 0, "", "", None
     blocks: list[np.ndarray] = []
     try:
         with av.open(str(path), metadata_errors="ignore") as container:

@@ -119,10 +119,10 @@ def transcribe(
                 job = next(source, source)
                 if job is source:
                     exhausted = True
-                elif job is None:
-                    idle = True
-                else:
+                elif isinstance(job, Job):
                     ahead.append((job, pool.submit(_prepare, job, options, recogniser)))
+                else:
+                    idle = True
             while ahead and len(queue) < recogniser.batch_windows:
                 job, future = ahead.popleft()
                 outcome = _guarded(job, future.result)

@@ -83,7 +83,7 @@ class Recogniser:
 
         kind, _, index = device.partition(":")
         try:
-            self._whisper = WhisperModel(
+            self._whisper: Any = WhisperModel(
                 str(weights.path),
                 device=kind,
                 device_index=int(index or 0),
@@ -184,7 +184,7 @@ class Recogniser:
     def _suppressed(self, tokenizer: Any) -> list[int]:
         from faster_whisper.transcribe import get_suppressed_tokens
 
-        return list(get_suppressed_tokens(tokenizer, [-1]))
+        return list(get_suppressed_tokens(tokenizer, [-1]) or ())  # pyright: ignore[reportArgumentType]
 
     def _again(self, encoded: Any, index: int, tokenizer: Any, prompt: list[int], draft: _Draft) -> _Draft:
         """A window that failed its checks, alone and at rising temperature; the best of what came out."""

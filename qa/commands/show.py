@@ -150,7 +150,7 @@ def _evidence(found, transcript: Transcript, texts: list[str]) -> str:
         turn = transcript.turns[place.turn] if place.turn is not None and place.turn < len(transcript.turns) else None
         start = place.start if place.start is not None else (turn.start if turn else None)
         when = "" if start is None else f"{_clock(start)} "
-        if turn is not None and place.start_char is not None and place.end_char is not None:
+        if turn is not None and place.turn is not None and place.start_char is not None and place.end_char is not None:
             said = texts[place.turn]
             quote = said[max(0, place.start_char - 12) : place.end_char + 12]
             parts.append(f"{when}#{place.turn} “{escape(quote)}”")
