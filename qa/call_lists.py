@@ -88,7 +88,7 @@ def list_owners(
     with store.read() as session:
         condition, _ = condition_of(session, identity, wanted, site)
         query = select(Call.id, Call.assigned_to).where(condition).order_by(*wanted.order()).limit(limit)
-        return dict(session.execute(query).tuples())
+        return dict(session.execute(query).all())
 
 
 def count_calls(store: Store, identity: Identity, wanted: Sequence[CallFilter], site: Site) -> list[int]:
