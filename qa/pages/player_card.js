@@ -40,7 +40,8 @@ function withCard(p) {
     entry?.closest("details")?.setAttribute("open", "");
     if (scroll && entry) {
       const box = card.getBoundingClientRect(), own = (entry.closest(".item") ?? entry).getBoundingClientRect();
-      if (own.top < box.top || own.bottom > box.bottom) card.scrollTop += own.top - box.top - 40;
+      const head = card.querySelector(".levels")?.offsetHeight ?? 0; // the scores stay in sight
+      if (own.top < box.top + head || own.bottom > box.bottom) card.scrollTop += own.top - box.top - head - 4;
     }
     p.redraw();
   };
