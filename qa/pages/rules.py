@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from threading import Lock
 
 import streamlit as st
@@ -44,10 +45,14 @@ def draw() -> None:
         text("rules_page.views"),
     )
     top = f"<style>{look.asset('rules.css')}</style>{tabs}"
-    if (told := visit.told()) is not None:
-        top += m.told(told[0], problem=told[1])
+    told = visit.told()
+    notice = m.told(told[0], problem=told[1]) if told is not None else ""
     if rule:
-        _detail(here, rule, st.query_params.get("language", "zh"), top)
+        _detail(here, rule, st.query_params.get("language", "zh"), top, notice)
+        return
+    top += notice
+    if view == "list":
+        _list(here, top)
     elif view == "try":
         _try(here, top)
     elif view == "accuracy":
@@ -56,8 +61,6 @@ def draw() -> None:
         rules_change.draw_change(here, top, encoder)
     elif view == "versions":
         rules_change.draw_versions(here, top)
-    else:
-        _list(here, top)
 
 
 def encoder(here: visit.Visit, wanted: bool):
@@ -163,7 +166,8 @@ def _row(rule: Rule, locale: str) -> list[str]:
 # --- one rule ---------------------------------------------------------------------------------------------------
 
 
-def _detail(here: visit.Visit, rule_id: str, language: str, top: str) -> None:
+def _detail(here: visit.Visit, rule_id: str, language: str, top: str, notice: str) -> None:
+    """`notice` stands by the form of the change, where the person looks."""
     pack, locale = here.desk.pack, here.language
     try:
         rule = pack.rule(rule_id, language)
@@ -173,7 +177,7 @@ def _detail(here: visit.Visit, rule_id: str, language: str, top: str) -> None:
     found = {one.rule: one for one in rule_accuracy(here.desk.store, here.identity, pack)}.get(rule.id)
     got = _checked(pack, pack.fingerprint, rule.id, rule.language)
     body = (
-        f'<article class="rule"><h2>{m.escape(pick(rule.name, locale))} <small><code>{m.escape(rule.id)}</code></small></h2>'
+        f'<div class="rule"><h2>{m.escape(pick(rule.name, locale))} <small><code>{m.escape(rule.id)}</code></small></h2>'
         + _facts(rule, pack, locale)
         + "".join(
             f"<h3>{m.escape(part.label)}</h3><ul>{''.join(f'<li>{m.escape(line)}</li>' for line in part.lines)}</ul>"
@@ -183,7 +187,8 @@ def _detail(here: visit.Visit, rule_id: str, language: str, top: str) -> None:
         + (accuracy_table([found], {rule.id: pick(rule.name, locale)}) if found else m.empty(text("rules_page.nobody_judged")))
         + _examples(rule, got, locale)
         + (rules_change.change_form(here, rule) if here.may(Right.PUBLISH) else "")
-        + "</article>"
+        + notice
+        + "</div>"
     )
     did = look.block(top + body, f"rules-{rule.language}-{rule.id}")
     if did.get("form") == "change" or did.get("do") == "take_back":
@@ -206,7 +211,7 @@ def _facts(rule: Rule, pack: Pack, locale: str) -> str:
         (message("book.say_instead", locale), pick(rule.say_instead, locale)),
         (message("book.care", locale), pick(rule.false_positives, locale)),
         (message("book.references", locale), "; ".join(rule.references)),
-        (text("rules_page.place"), f"{rule.origin.file}:{rule.origin.line}"),
+        (text("rules_page.place"), f"{'/'.join(Path(rule.origin.file).parts[-2:])}:{rule.origin.line}"),
     ]
     inner = "".join(f"<dt>{m.escape(label)}</dt><dd>{m.escape(value)}</dd>" for label, value in facts if value)
     return f'<dl class="facts">{inner}</dl>'

@@ -136,7 +136,7 @@ def draw_change(here: visit.Visit, top: str, encoder: Encode) -> None:
         if result is not None and fresh:
             body += _result(here, result)
         body += _publish_form(st.session_state.pop("rules_refused", False))
-    did = look.block(f'{top}<article class="rule">{body}</article>', "rules-change")
+    did = look.block(f'{top}<div class="rule">{body}</div>', "rules-change")
     if did.get("form") == "replay":
         _replay(here, found, encoder, did["values"])
     elif did.get("form") == "publish":
@@ -342,7 +342,7 @@ def draw_versions(here: visit.Visit, top: str) -> None:
         lines = difference(older.layers if older else (), newer.layers)
         label = text("rules_page.version_diff", version=newer.number)
         body += f'<details data-keep="v{newer.number}"><summary>{m.escape(label)}</summary>{_diff(lines)}</details>'
-    look.block(f'{top}<article class="rule">{body}</article>', "rules-versions")
+    look.block(f'{top}<div class="rule">{body}</div>', "rules-versions")
 
 
 def _version(found: Version, here: visit.Visit) -> list[str]:
