@@ -620,6 +620,7 @@ def test_point_17_personal_data_is_masked_and_unmasking_is_audited(desk: Desk):
     page.locator(".original").click()
     until(lambda: "hearing=original" in sound(page, "src"))
     assert sound(page, "currentTime") == pytest.approx(span.start + 0.5, abs=0.3)
+    page.locator(".card").focus()  # space would press the button that has the focus
     page.keyboard.press(" ")
     playing(page)
     pause(page)
