@@ -374,7 +374,7 @@ def _assignment_rows(
     }
     logins: dict[str, list[str]] = {}
     for agent, login in session.execute(select(Account.agent, Account.login).where(Account.agent.in_(agents))):
-        logins.setdefault(agent, []).append(login)
+        logins.setdefault(agent or "", []).append(login)
     clips = {entry.clip_id for pack in packs.values() for entry in pack.entries}
     listened = heard(session, sorted(clips), [login for some in logins.values() for login in some])
     found = []

@@ -271,7 +271,7 @@ class _Counter:
             return ()
         counts = {int(row[0]): int(row[1]) for row in rows}
         last = max(counts)
-        if last and max(row[2] for row in rows) == last * BIN:  # the full score belongs to the last whole bar
+        if last and max(row[2] or 0.0 for row in rows) == last * BIN:  # the full score belongs to the last whole bar
             counts[last - 1] = counts.get(last - 1, 0) + counts.pop(last)
             last -= 1
         return tuple(Bar(n * BIN, (n + 1) * BIN, counts.get(n, 0)) for n in range(min(counts), last + 1))
@@ -282,12 +282,12 @@ class _Counter:
             .where(self._condition, Call.layout_id.is_not(None))
             .group_by(Call.layout_id, Call.outcomes)
         ).all()
-        layouts = {row.id: row.items for row in self._session.scalars(select(ItemLayout))}
+        layouts: dict[int | None, list[Any]] = {row.id: row.items for row in self._session.scalars(select(ItemLayout))}
         failed: dict[tuple[str, str], int] = {}
         judged: dict[tuple[str, str], int] = {}
-        for layout_id in {row[0] for row in rows}:
+        for layout_id in {row[0] for row in rows if row[0] is not None}:
             items = layouts[layout_id]
-            patterns = [(row[1], row[2]) for row in rows if row[0] == layout_id]
+            patterns = [(row[1] or "", row[2]) for row in rows if row[0] == layout_id]
             fails, passes = _spread(patterns, len(items))
             for (rule, fault_class), fail, ok in zip(items, fails, passes, strict=True):
                 failed[rule, fault_class] = failed.get((rule, fault_class), 0) + fail
@@ -314,7 +314,9 @@ def _pareto(failed: Mapping[tuple[str, str], int], judged: Mapping[tuple[str, st
 
 
 def _sums(values: Sequence[Any]) -> Sums:
-    return Sums(*(type(field.default)(value or 0) for field, value in zip(fields(Sums), values, strict=True)))
+    """Of a row; the databases give sums of whole numbers as decimals, and none for no rows."""
+    calls, score, squared, *whole = (value or 0 for value in values)
+    return Sums(int(calls), float(score), float(squared), *map(int, whole))
 
 
 def _named(parts: Iterable[tuple[str | None, Sums]]) -> tuple[Group, ...]:
@@ -337,7 +339,7 @@ def _day(session: Session, zone: ZoneInfo) -> ColumnElement[int]:
     into the query, one for each stretch between two changes of the clock.
     """
     first, last = session.execute(select(func.min(Call.started_at), func.max(Call.started_at))).one()
-    changes = clock_changes(zone, first, last) if first is not None else [(datetime.min, 0)]
+    changes = clock_changes(zone, first, last) if first and last else [(datetime.min, 0)]
     offset: ColumnElement[int] = literal(changes[0][1])
     if len(changes) > 1:
         ranges = [(Call.started_at >= since, seconds) for since, seconds in reversed(changes[1:])]

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import altair as alt
 import streamlit as st
 from streamlit.components.v2 import component
 
@@ -246,7 +245,7 @@ def _pictures():
     )
 
 
-def _chart(page: _Page, name: str, chart: alt.LayerChart, address: Callable[[Any], dict[str, str]]) -> None:
+def _chart(page: _Page, name: str, chart: charts.Drawing, address: Callable[[Any], dict[str, str]]) -> None:
     """A chart whose marks lead to their calls when they are clicked, and its pictures for those who may export."""
     with st.container(key=f"chart-{name}"):
         event: Any = st.altair_chart(

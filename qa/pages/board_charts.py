@@ -14,6 +14,7 @@ from qa.store.figures import NON_FATAL
 INK, FAINT, GREY = "#0b5cad", "#9db8d2", "#8a94a3"
 ROW, AXIS = 24, 60  # pixels: of a row, and of the axis below
 MOST_ITEMS, MOST_AGENTS = 15, 25
+Drawing = alt.LayerChart | alt.FacetChart
 PICK = "pick"  # the selection that a click makes
 
 
@@ -28,7 +29,7 @@ def shown(measure: str, value: float | None) -> str:
     return f"{value:.1f}" if measure == "score" else f"{100 * value:.1f} %"
 
 
-def distribution(bars: Sequence[Bar], passing: float) -> alt.LayerChart:
+def distribution(bars: Sequence[Bar], passing: float) -> Drawing:
     rows = [
         {"low": bar.low, "high": bar.high, "calls": bar.calls, "range": f"{bar.low}–{bar.high}",
          "passed": bar.low >= passing}
@@ -51,7 +52,7 @@ def distribution(bars: Sequence[Bar], passing: float) -> alt.LayerChart:
     ).properties(height=230, usermeta=_USERMETA, padding={"top": 16})
 
 
-def trend(groups: Sequence[Group], measure: str) -> alt.LayerChart:
+def trend(groups: Sequence[Group], measure: str) -> Drawing:
     """A figure over time with its interval; hollow points have few calls."""
     rows = [{**_row(group, measure), "at": group.name.isoformat()} for group in groups]
     rows = [row for row in rows if row["value"] is not None]
@@ -70,7 +71,7 @@ def trend(groups: Sequence[Group], measure: str) -> alt.LayerChart:
     ).properties(height=260, usermeta=_USERMETA)  # fmt: skip
 
 
-def pareto(items: Sequence[ItemFigure], names: Mapping[str, str]) -> alt.LayerChart:
+def pareto(items: Sequence[ItemFigure], names: Mapping[str, str]) -> Drawing:
     """Which items fail most, the share of all failures that they make together, and how often each fails."""
     rows = [
         {"rule": item.rule, "failed": item.failed, "judged": item.judged, "rate": item.rate.value,
@@ -92,7 +93,7 @@ def pareto(items: Sequence[ItemFigure], names: Mapping[str, str]) -> alt.LayerCh
     ).properties(height=ROW * max(2, len(rows)) + AXIS, usermeta=_USERMETA)
 
 
-def comparison(groups: Sequence[Group], measure: str) -> alt.LayerChart:
+def comparison(groups: Sequence[Group], measure: str) -> Drawing:
     """Groups beside each other, the lowest first, each with its interval; grey and hollow where calls are few."""
     rows = []
     for group in _lowest(groups, measure):

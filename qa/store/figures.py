@@ -82,9 +82,8 @@ def recount(connection: Connection) -> int:
         ]
         found.append({"of_call": call_id, **columns_of(connection, counted)})
     if found:
-        table = Call.__table__
         columns = {name: bindparam(name) for name in found[0] if name != "of_call"}
-        statement = update(table).where(table.c.id == bindparam("of_call")).values(columns)
+        statement = update(Call).where(Call.id == bindparam("of_call")).values(columns)
         for first in range(0, len(found), BATCH_CALLS):
             connection.execute(statement, found[first : first + BATCH_CALLS])
     return len(found)
