@@ -163,6 +163,13 @@ function withDialogue(p) {
     if (to !== undefined) { event.preventDefault(); p.follow(false); focusLine(to); }
     if (event.key === "Enter") { event.preventDefault(); p.from(number); }
   });
+  list.addEventListener("focusin", (event) => {
+    const line = event.target.closest("li[data-turn]");
+    if (!line || Number(line.dataset.turn) === p.focused) return;
+    if (p.lines[p.focused]) p.lines[p.focused].tabIndex = -1;
+    p.focused = Number(line.dataset.turn);
+    line.tabIndex = 0;
+  });
   // Scrolling by hand pauses following; scrolling by us does not come through these.
   list.addEventListener("wheel", () => p.follow(false), { passive: true });
   list.addEventListener("touchmove", () => p.follow(false), { passive: true });
