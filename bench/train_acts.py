@@ -92,7 +92,7 @@ def main() -> None:
         order = np.argsort(-odds)
         right = np.cumsum(truth[order]) / np.arange(1, len(order) + 1)
         reached = np.where(right >= SURE_PRECISION)[0]
-        sure[column] = odds[order][reached.max()] if len(reached) else odds.max() + 1
+        sure[column] = max(0.0, odds[order][reached.max()] if len(reached) else odds.max() + 1)
         said = odds >= sure[column]
         print(f"{act:24s} {truth.sum():4d} of {len(mine):4d}  precision {truth[said].mean():.2f}  recall {said[truth].mean():.2f}")
         model.fit(sparse.vstack([clean[mine], noisy[mine]]), np.tile(truth, 2))

@@ -25,7 +25,7 @@ DATA = Path(__file__).parent / "data"
 WORDS, MEANING = "heads.words.npz", "heads.meaning.npz"
 VERSION = 2  # raised when features.py changes what is seen
 CONFIRMED, MITIGATED_ANSWER = 0, 1  # columns; "none" is what they are weighed against
-MITIGATED, CLEAN = ".mitigated", ".clean"  # further questions about a family
+MITIGATED, CLEAN, UNEXCUSED = ".mitigated", ".clean", ".unexcused"  # further questions about a family
 LONG_TURN, PART = 90, 60  # characters: longer turns are judged in parts of about this length
 
 
@@ -91,7 +91,7 @@ def against_rest(logits: np.ndarray) -> np.ndarray:
 
 def question_of(question: str) -> tuple[str, str]:
     """(family, suffix) of a question such as neg.cannot.mitigated."""
-    for suffix in (MITIGATED, CLEAN):
+    for suffix in (MITIGATED, CLEAN, UNEXCUSED):
         if question.endswith(suffix):
             return question.removesuffix(suffix), suffix
     return question, ""
@@ -113,6 +113,8 @@ class Votes:
         """Stretches that answer a family's question with yes, and with doubt."""
         if suffix == MITIGATED:
             return np.flatnonzero(self.mitigated[:, number]), np.empty(0, int)
+        if suffix == UNEXCUSED:
+            return np.flatnonzero(self.yes[:, number] & ~self.mitigated[:, number]), np.empty(0, int)
         if suffix == CLEAN:
             return np.flatnonzero(self.clean[:, number]), np.empty(0, int)
         return np.flatnonzero(self.yes[:, number]), np.flatnonzero(self.doubt[:, number])

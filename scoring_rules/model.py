@@ -147,7 +147,8 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A question that trained heads answer: a family of faults (heads.py), FAMILY.mitigated, FAMILY.clean, or an act (acts.py).
+    """A question that trained heads answer: a family of faults (heads.py), FAMILY.mitigated, .unexcused or .clean,
+    or an act (acts.py).
 
     The heads find their own candidates: turns, or parts of long ones.
     """
