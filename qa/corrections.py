@@ -69,7 +69,7 @@ def correct_words(
         old, texts = _turn(heard, turn), [one.text for one in heard.turns]
         seen = old.text if unmasked else mask_turns(texts)[turn]  # as long as the text, place by place
         start, end, piece = difference(seen, text.strip()[:MAX_TEXT])
-        if not piece and start == end or not (old.text[:start] + piece + old.text[end:]).strip():
+        if (not piece and start == end) or not (old.text[:start] + piece + old.text[end:]).strip():
             raise NothingChanged(f"turn {turn}")
         if not unmasked and any(_touches(start, end, found) for found in find_in_turns(texts)[turn]):
             raise Masked(f"turn {turn}, characters {start}–{end}")
