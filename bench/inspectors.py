@@ -1,11 +1,10 @@
 """Many inspectors at once: each claims calls, judges items, and finishes; then everything is counted.
 
-    python bench/inspectors.py SITE/huiting.toml [--inspectors N] [--calls N] [--pages N] [--out FILE]
+    python bench/inspectors.py SITE/huiting.toml [--inspectors N] [--calls N] [--out FILE]
 
-Every inspector is a process of its own that works through the service layer, as the app's server does for a person;
-`--pages N` lets N of them work in chromium instead (see bench/pages.py), all in one server process. What was saved is
-counted in the database by the ids that the inspectors were given: nothing may be lost, nothing saved twice, and no
-error but "somebody else has it".
+Every inspector is a process of its own that works through the service layer, as the app's server does for a person. What
+was saved is counted in the database by the ids that the inspectors gave: nothing may be lost, nothing saved twice, and
+no error but "somebody else has it".
 """
 
 from __future__ import annotations
@@ -153,17 +152,11 @@ def main() -> int:
     parser.add_argument("settings", type=Path)
     parser.add_argument("--inspectors", type=int, default=20)
     parser.add_argument("--calls", type=int, default=15, help="calls each")
-    parser.add_argument("--pages", type=int, default=0, help="browser pages at once, instead of processes")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     database = Settings.load(options.settings, env={}).store_url
     began = time.monotonic()
-    if options.pages:
-        from inspector_pages import in_pages
-
-        worked = in_pages(options.settings, options.pages, options.calls)
-    else:
-        worked = together(database, options.inspectors, options.calls)
+    worked = together(database, options.inspectors, options.calls)
     seconds = time.monotonic() - began
     wrong = faults(database, worked)
     times = [spent for one in worked for spent in one.verdict_ms]

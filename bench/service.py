@@ -162,7 +162,6 @@ def timed(task: Callable[[], object]) -> float:
 
 def cold(settings_file: Path) -> dict[str, float]:
     """First tasks of a fresh process on a cold file, in ms. SQLite only, and only where the cache may be dropped."""
-    settings = Settings.load(settings_file, env={})
     found = {}
     for name in ("queue, default view", "search, common by agent", "search, common in an old week", "search, rare", "call opened"):
         try:
@@ -173,7 +172,6 @@ def cold(settings_file: Path) -> dict[str, float]:
         command = [sys.executable, __file__, str(settings_file), "--only", name, "--rounds", "5", "--first"]
         ran = subprocess.run(command, capture_output=True, text=True, check=True)
         found[name] = float(ran.stdout.strip())
-    _ = settings
     return found
 
 
