@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from scoring_rules.call import Call, Hit, Region, common, joined
 from scoring_rules.conditions import STREAMS, WORK
 from scoring_rules.conversation import Conversation
 from scoring_rules.finder import ANYONE, ANYWHERE, Finder, Scope, State
+from scoring_rules.grammar import Interval
 from scoring_rules.match import sentence_ends
 from scoring_rules.meaning import Encoder, Judges
 from scoring_rules.model import Condition, Expect, FindingStatus, Outcome, Pack, Place, Reason, Rule, Where
@@ -231,17 +233,29 @@ def _events(found: list[Judged]) -> list[Judged]:
         return order.index(status), how, hit.start - hit.end
 
     kept: list[Judged] = []
+    taken: list[Interval] = []  # of the events kept so far: apart from each other, sorted
+    measured: set[tuple] = set()  # events without a place
     for item in sorted(found, key=rank):
-        if not any(_same_event(item[0], other[0]) for other in kept):
-            kept.append(item)
+        hit = item[0]
+        if hit.turn < 0:
+            key = (hit.how, hit.time, hit.turns)
+            if key not in measured:
+                measured.add(key)
+                kept.append(item)
+            continue
+        mine = [(part.start, part.end) for part in (hit, *hit.parts) if part.turn >= 0]
+        if any(_overlaps(taken, interval) for interval in mine):
+            continue
+        kept.append(item)
+        for interval in joined([tuple(each for each in mine if each[0] < each[1])]):
+            insort(taken, interval)
     return sorted(kept, key=lambda item: (item[0].start, item[0].time or (0.0, 0.0)))
 
 
-def _same_event(one: Hit, other: Hit) -> bool:
-    if one.turn < 0 or other.turn < 0:
-        return one.how == other.how and one.time == other.time and one.turns == other.turns
-    mine = [one, *one.parts]
-    return any(a.start < b.end and b.start < a.end for a in mine for b in (other, *other.parts))
+def _overlaps(taken: list[Interval], interval: Interval) -> bool:
+    """Whether an interval shares characters with one of a sorted list."""
+    place = bisect_left(taken, (interval[1], interval[1]))
+    return place > 0 and taken[place - 1][1] > interval[0]
 
 
 def _finding(call: Call, hit: Hit, status: FindingStatus, why: str) -> Finding:

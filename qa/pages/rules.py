@@ -175,7 +175,7 @@ def _detail(here: visit.Visit, rule_id: str, language: str, top: str, notice: st
         look.block(top + m.empty(text("rules_page.no_such_rule", rule=rule_id)), "rules-none")
         return
     found = {one.rule: one for one in rule_accuracy(here.desk.store, here.identity, pack)}.get(rule.id)
-    got = _checked(pack, pack.fingerprint, rule.id, rule.language)
+    got = _checked(pack, pack.fingerprint, rule.id, rule.language, rule.origin.file)
     body = (
         f'<div class="rule"><h2>{m.escape(pick(rule.name, locale))} <small><code>{m.escape(rule.id)}</code></small></h2>'
         + _facts(rule, pack, locale)
@@ -196,7 +196,8 @@ def _detail(here: visit.Visit, rule_id: str, language: str, top: str, notice: st
 
 
 @st.cache_data(max_entries=500, show_spinner=False)
-def _checked(_pack: Pack, fingerprint: str, rule: str, language: str) -> dict[tuple[str, int], str]:
+def _checked(_pack: Pack, fingerprint: str, rule: str, language: str, file: str) -> dict[tuple[str, int], str]:
+    """`file` is where the rule stands: the places of its examples are told with it."""
     return checked_examples(_pack, None, rule, language)
 
 
