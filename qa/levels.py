@@ -20,7 +20,7 @@ from qa.judging import place_of_finding
 from qa.scorecard import CardFinding, Item, Scorecard, rules_for, total
 from qa.store.accounts import Account, Review
 from qa.store.accounts import Verdict as VerdictRow
-from qa.verdicts import RANKS, Place, Standing, Verdict, stands
+from qa.verdicts import RANKS, Place, Standing, Verdict, newest, stands
 from scoring_rules.evaluate import Evidence, Finding
 from scoring_rules.model import Expect, FindingStatus, Outcome, Pack, Rule
 
@@ -60,10 +60,11 @@ def levels_of(session: Session, card: Scorecard, pack: Pack, language: str) -> l
         .order_by(Review.id)
     ).all()
     found = [LevelScore(Level.MACHINE, card)]
+    standing = [row for _, group in groupby(rows, key=lambda row: row.rule) for row in newest(group)]
     for level in (Level.INSPECTOR, Level.LEAD):
         role = Role(level.value)
         here = [row for row in rows if RANKS.get(row.role, 0) <= RANKS[role]]
-        own = [row for row in here if row.role == role and row.verdict != Verdict.WITHDRAWN]
+        own = [row for row in standing if row.role == role]
         closed = [review for review in ended if review.role == role]
         if not own and not closed:
             continue

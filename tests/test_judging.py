@@ -295,8 +295,10 @@ def test_taking_back_restores_what_one_had_said_before(own_site: AppSite):
 def test_withdrawing_leaves_nothing_where_undoing_restores(own_site: AppSite):
     give(own_site, INSPECTOR, "neg.cannot", Verdict.WRONG, finding=0)
     second = give(own_site, INSPECTOR, "neg.cannot", Verdict.RIGHT, finding=0)
+    assert set(scores(own_site)) == {"machine", "inspector"}
     take_back(own_site.store, INSPECTOR, second, restore=False)
     assert seen(own_site).verdicts == ()
+    assert set(scores(own_site)) == {"machine"}  # who took everything back has no score of their own
 
 
 def test_the_second_on_a_finding_is_told_and_saves_knowingly(own_site: AppSite):
