@@ -28,7 +28,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from scoring_rules import features, heads
 from scoring_rules.features import Sequences, Situation, Stretch
-from scoring_rules.text import fold, points, views
+from scoring_rules.text import fold, views
 
 ANSWERS = {"confirmed": 1, "mitigated": 2}
 INVERSE_PENALTY = 60.0
@@ -165,7 +165,7 @@ def train_screen(cases: Cases, own: int) -> dict[str, np.ndarray]:
 
 def _screened(text: str) -> tuple[np.ndarray, np.ndarray]:
     """What `features.screen_scores` sums for one turn."""
-    framed = points(f"\n{fold(text, 'zh')}\n")
+    framed = features.read(f"\n{fold(text, 'zh')}\n")
     found = np.concatenate([features.slots(framed, length, features.SCREEN_FIELD) for length in features.SCREEN_LENGTHS])
     return found, np.full(len(found), len(found) ** -features.DAMPING)
 

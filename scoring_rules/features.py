@@ -108,6 +108,12 @@ def slots(values: np.ndarray, length: int, field: int) -> np.ndarray:
     return (state >> np.uint32(32 - BITS)).astype(np.int64)
 
 
+def read(compact: str) -> np.ndarray:
+    """The code points of a compact view, every digit the same: an order number says nothing of how it is told."""
+    values = points(compact)
+    return np.where((values >= ord("0")) & (values <= ord("9")), np.uint32(ord("0")), values)
+
+
 class Stretch(NamedTuple):
     """Where the fields of a stretch of talk stand, as intervals of positions on the compact view of a call."""
 
@@ -121,7 +127,7 @@ class Sequences:
 
     def __init__(self, compact: str, roles: Sequence[str | None]) -> None:
         self.roles = roles
-        values = points(compact)
+        values = read(compact)
         breaks = np.flatnonzero(values == BREAK)
         self.first, self.last = (breaks[:-1] + 1).tolist(), breaks[1:].tolist()  # of each turn, between its breaks
         heard = sound_table()[np.minimum(values, 0xFFFF)]
@@ -181,7 +187,7 @@ def screen_scores(compact: str, table: np.ndarray, intercept: float) -> np.ndarr
 
     compact: the call's turns, each between two BREAK characters (text.Views.compact); table: (2^BITS,) float32.
     """
-    values = points(compact)
+    values = read(compact)
     breaks = np.flatnonzero(values == BREAK)
     first, last = breaks[:-1], breaks[1:]
     total = np.zeros(len(first), dtype=np.float64)

@@ -23,7 +23,7 @@ from scoring_rules.features import Sequences, Situation, Stretch
 
 DATA = Path(__file__).parent / "data"
 WORDS, MEANING = "heads.words.npz", "heads.meaning.npz"
-VERSION = 2  # raised when features.py changes what is seen
+VERSION = 3  # raised when features.py changes what is seen
 CONFIRMED, MITIGATED_ANSWER = 0, 1  # columns; "none" is what they are weighed against
 MITIGATED, CLEAN, UNEXCUSED = ".mitigated", ".clean", ".unexcused"  # further questions about a family
 LONG_TURN, PART = 90, 60  # characters: longer turns are judged in parts of about this length

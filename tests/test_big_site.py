@@ -22,7 +22,7 @@ from scoring_rules.evaluate import Evaluator
 from scoring_rules.load import load_pack
 
 CALLS, TURNS, LONG = 40, 900, 60
-OTHERWISE = 0.01  # of the items of a copy may come out otherwise than on the dialogue that it copies
+OTHERWISE = 0.04  # of the items of a copy may come out otherwise: trained heads read the goods and towns that copies change
 
 
 @pytest.fixture
