@@ -12,7 +12,10 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from appsite import PASSWORD, AppSite, number_span, transcript
@@ -97,7 +100,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 
 def ready(page) -> None:
-    page.locator(".player[aria-busy=false]").wait_for()
+    """The call of the address is there, and the one before it is gone."""
+    call_id = parse_qs(urlsplit(page.url).query)["id"][0]
+    page.locator(f".player[aria-busy=false][data-call='{call_id}']").wait_for()
+    page.locator(f".player:not([data-call='{call_id}'])").wait_for(state="detached")
 
 
 def line(page, number: int):
@@ -144,6 +150,21 @@ def to(page, seconds: float) -> None:
 def rows(desk: Desk, table, **where):
     with desk.site.store.read() as session:
         return session.scalars(select(table).filter_by(**where).order_by(table.id)).all()
+
+
+@contextmanager
+def reading(desk: Desk, login: str, language: str) -> Iterator[None]:
+    """The person's language, until the end of the block; then Chinese again."""
+    _set_language(desk, login, language)
+    try:
+        yield
+    finally:
+        _set_language(desk, login, "zh")
+
+
+def _set_language(desk: Desk, login: str, language: str) -> None:
+    with desk.site.store.write() as session:
+        session.get_one(Account, login).language = language
 
 
 def saved(page) -> None:
@@ -339,7 +360,7 @@ def test_point_07_a_finding_is_looped_with_three_seconds_around(desk: Desk):
 
 
 def test_point_08_n_and_p_go_from_finding_to_finding_and_then_to_the_next_call(desk: Desk):
-    page = desk.open("refund", query="&view=all&team=north&sort=newest")
+    page = desk.open("refund", query="&view=all&team=north&sort=score")
     page.locator(".card").focus()
     wanted = {item.get_attribute("data-rule") for item in page.locator(".item.faults, .item.to_judge").all()}
     assert len(wanted) >= 2
@@ -354,7 +375,7 @@ def test_point_08_n_and_p_go_from_finding_to_finding_and_then_to_the_next_call(d
     page.wait_for_url(lambda url: "id=refund" not in url)
     assert "team=north" in page.url  # in the same list
     ready(page)
-    page = desk.open("refund", query="&view=all&team=north&sort=newest")
+    page = desk.open("refund", query="&view=all&team=north&sort=score")
     page.locator(".card").focus()
     page.keyboard.press("n")
     page.keyboard.press("n")
@@ -362,6 +383,14 @@ def test_point_08_n_and_p_go_from_finding_to_finding_and_then_to_the_next_call(d
     page.keyboard.press("n")
     page.keyboard.press("p")
     assert page.locator(".here").first.inner_text() == second
+    page.keyboard.press("p")
+    page.keyboard.press("p")
+    page.wait_for_url(lambda url: "id=refund" not in url)  # before the first finding, the call before
+    assert "team=north" in page.url
+    page = desk.open("refund", query="&view=all&team=north&sort=newest")  # where it is the last
+    page.keyboard.press("N")
+    page.locator(".state", has_text="列表到头了").wait_for()  # told, and the call stays
+    assert "id=refund" in page.url
 
 
 def test_point_09_the_timeline_shows_names_and_seeks(desk: Desk):
@@ -501,8 +530,7 @@ def test_point_12b_the_hours_call_from_the_call_before(desk: Desk):
         began = time.monotonic()
         page.keyboard.press(way)
         page.wait_for_url(lambda url: f"id={LONG}" in url)
-        ready(page)
-        line(page, 3).click()
+        line(page, 3).click()  # of the long call: the one before has three lines
         until(lambda: not sound(page, "paused"), 10)
         times.append(time.monotonic() - began)
         pause(page)
@@ -519,6 +547,7 @@ def test_point_13_verdicts_and_comments_never_stop_the_sound_and_can_be_undone(d
         window.stopped = 0; for (const name of ['pause', 'emptied', 'waiting', 'stalled']) find(document).addEventListener(name, () => { window.stopped += 1; }); }"""
     )
     first = page.locator(".item.faults .verdicts").first
+    before = first.locator("button.wrong").bounding_box()["y"]
     first.locator("button.wrong").click()
     saved(page)
     first.locator("button.wrong[aria-pressed=true]").wait_for()
@@ -526,6 +555,7 @@ def test_point_13_verdicts_and_comments_never_stop_the_sound_and_can_be_undone(d
     machine = float(page.locator(".level.machine strong").inner_text())
     until(lambda: level.inner_text() != "—")
     assert float(level.inner_text()) > machine  # rescored at once, the machine's beside it
+    assert first.locator("button.wrong").bounding_box()["y"] == pytest.approx(before, abs=1)  # what is pressed stays put
     line(page, 1).focus()
     page.keyboard.press("c")
     page.locator(".panel textarea").fill("客户已经等了八天")
@@ -655,25 +685,27 @@ def test_point_18_sound_and_data_of_others_and_of_nobody_are_refused(desk: Desk)
 
 
 def test_point_19_the_other_language_leaves_nothing_behind_and_all_is_done_by_keys(desk: Desk):
-    with desk.site.store.write() as session:
-        session.get_one(Account, "second").language = "en"
-    page = desk.open(LONG, "second")
-    page.keyboard.press("?")
-    page.locator(".card details summary").first.click()
-    texts = page.locator(".player").evaluate(
-        """(player) => {
+    with reading(desk, "second", "en"):
+        page = desk.open(LONG, "second")
+        page.keyboard.press("?")
+        page.locator(".card details summary").first.click()
+        texts = page.locator(".player").evaluate(
+            """(player) => {
         const said = new Set([...player.querySelectorAll('.said, .hit, option')]);
         const walk = (node) => said.has(node) ? [] : node.nodeType === 3 ? [node.textContent] : [
             ...(node.getAttribute ? ['aria-label', 'title', 'placeholder'].map((n) => node.getAttribute(n) ?? '') : []),
             ...[...node.childNodes].flatMap(walk)];
         return walk(player).filter(Boolean);
     }"""
-    )
-    chinese = [text for text in texts if re.search(r"[\u4e00-\u9fff]", text)]
+        )
+    # What was said is quoted as it was said, and a rule's English name may name a Chinese word ("你 instead of 您").
+    heard = {turn.text for turn in long_transcript().turns}
+    english = [rule.name["en"] for rule in desk.site.desk.pack.rules if "en" in rule.name]
+    own = [re.sub("“([^”]+)”", lambda quote: "" if any(quote[1] in said for said in heard) else quote[0], text) for text in texts]
+    own = [reduce(lambda left, name: left.replace(name, ""), english, text) for text in own]
+    chinese = [text for text in own if re.search(r"[\u4e00-\u9fff]", text)]
     assert chinese == []
     assert not [text for text in texts if re.match(r"(call|app)\.\w+", text)]
-    with desk.site.store.write() as session:
-        session.get_one(Account, "second").language = "zh"
     page = desk.open(LONG, "second")
     assert page.locator(".finish").inner_text().endswith("下一条")
     # By keys alone: to a finding, judge it, comment, mark, undo.
@@ -700,8 +732,8 @@ def test_point_19_the_other_language_leaves_nothing_behind_and_all_is_done_by_ke
     page.keyboard.press("u")
     until(lambda: rows(desk, Verdict, call_id=LONG, who="second")[-1].verdict == "withdrawn")
     # Nothing is told by colour alone: every status has a word, every flag and note a sign.
-    assert all(text.strip() for text in page.locator(".item .badge").all_inner_texts())
-    assert all(text.strip() for text in page.locator(".legend .sign").all_inner_texts())
+    assert all(text.strip() for text in page.locator(".item .badge").all_text_contents())
+    assert all(text.strip() for text in page.locator(".legend .sign").all_text_contents())
     assert page.locator(".player button").evaluate_all("all => all.every((b) => b.textContent.trim() || b.ariaLabel)")
 
 

@@ -4,6 +4,7 @@
 const RETRY_AFTER = 2000, SCORING_ASKED_AFTER = 1000, SCORING_PATIENCE = 180; // ms, ms, times
 const TAKEN_BACK = { withdraw_verdict: ["take_back_verdict"], withdraw_comment: ["withdraw_comment"], withdraw_mark: ["withdraw_mark"], undo_correction: ["undo_correction"] };
 const players = new WeakMap(); // what survives a redraw of the page
+let newest; // the player drawn last: for a moment the one of the call before stands beside it, and takes no keys any more
 
 function newPlayer(root) {
   const p = { root, $: (query) => root.querySelector(query), hit: -1, open: {}, undos: [], L: {}, original: false, unmasked: false };
@@ -81,6 +82,7 @@ function newPlayer(root) {
     p.loadSound();
     p.loadPeaks();
     arrive();
+    p.$(".player").dataset.call = p.sheet.call;
     p.$(".player").setAttribute("aria-busy", "false");
   };
   // Where to begin: the turn that the address names, else the place of before.
@@ -137,7 +139,7 @@ function newPlayer(root) {
   p.onKey = (event) => {
     const target = event.composedPath()[0];
     const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.isContentEditable || event.isComposing || event.keyCode === 229;
-    if (typing || event.ctrlKey || event.metaKey || event.altKey || !p.sheet) return;
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || !p.sheet || p !== newest) return;
     if (event.key === " " && /^(BUTTON|SUMMARY|A)$/.test(target.tagName)) return; // space presses what has the focus
     const act = keys[event.key];
     if (act) { event.preventDefault(); event.stopImmediatePropagation(); act(); }
@@ -150,6 +152,7 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
   let p = players.get(root);
   const before = p?.data;
   if (!p) players.set(root, (p = newPlayer(root)));
+  newest = p;
   p.data = data;
   p.setTriggerValue = setTriggerValue;
   if (before && before.call !== data.call) { p.audio.pause(); Object.assign(p, { arrived: false, peaks: undefined, hit: -1, undos: [], loop: null, unmasked: false, original: false, now: -1 }); }

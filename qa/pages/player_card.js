@@ -133,7 +133,7 @@ function withCard(p) {
     return box;
   };
   p.drawCard = () => {
-    const top = card.scrollTop, key = p.active()?.dataset?.key;
+    const top = card.scrollTop, pressed = p.active(), key = pressed?.dataset?.key, stood = pressed?.getBoundingClientRect().top;
     card.setAttribute("aria-label", p.L.scorecard);
     card.replaceChildren();
     if (!p.state.card) return card.append(p.make("p", "", p.L.no_card));
@@ -165,7 +165,10 @@ function withCard(p) {
     }
     if (p.state.card.gone.length) card.append(p.make("h3", "", p.L.gone), ...p.state.card.gone.map((one) => { const line = drawGiven(one); line.prepend(p.make("code", "", `${one.rule} `)); return line; }));
     card.scrollTop = top;
-    if (key) card.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+    const again = key && card.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    if (!again) return;
+    again.focus({ preventScroll: true });
+    card.scrollTop += again.getBoundingClientRect().top - stood; // under the pointer that pressed it
   };
   const folded = (name, title, content) => {
     const box = p.make("details", name);

@@ -6,6 +6,7 @@ function withPanel(p) {
   const panel = p.$(".panel");
   let open = null, timer = null, sent = "";
   p.allowed = (name) => ({ comment: p.sheet.may.note, mark: p.sheet.may.note, add: p.sheet.may.judge, correct: p.sheet.may.correct, note: p.sheet.may.judge })[name];
+  const titled = (name, at) => p.L[name].replace("#", at.first + 1); // of the line that it is about
   const field = (label, input) => { const box = p.make("label", "", ""); box.append(p.make("span", "", label), input); return box; };
   const area = (text = "", rows = 2) => Object.assign(p.make("textarea"), { value: text, rows });
   const select = (options, chosen) => { const box = p.make("select"); box.append(...options.map(([value, name]) => Object.assign(new Option(name, value), { selected: value === chosen }))); return box; };
@@ -16,12 +17,12 @@ function withPanel(p) {
   const kinds = {
     comment: (at) => {
       const words = area(p.state.drafts[`comment:${at.first}`] ?? "", 3);
-      return { title: `${p.L.comment_title} ${at.first + 1}`, draft: `comment:${at.first}`, text: words, body: [field(p.L.comment_text, words)],
+      return { title: titled("comment_title", at), draft: `comment:${at.first}`, text: words, body: [field(p.L.comment_text, words)],
         send: () => p.send("comment", { turn: at.first, text: words.value, draft: open.draft }) };
     },
     add: (at) => {
       const quote = area(at.text ?? p.sheet.turns[at.first].text, 1), rule = select(itemOptions()), note = area(p.state.drafts[`add:${at.first}`] ?? "", 1);
-      return { title: `${p.L.missed_title} ${at.first + 1}`, draft: `add:${at.first}`, text: note, first: rule,
+      return { title: titled("missed_title", at), draft: `add:${at.first}`, text: note, first: rule,
         body: [field(p.L.missed_quote, quote), field(p.L.missed_rule, rule), field(p.L.note, note)],
         send: () => {
           const said = p.sheet.turns[at.first].text, from = at.text === quote.value ? at.from : said.indexOf(quote.value);
@@ -33,7 +34,7 @@ function withPanel(p) {
       const turn = p.sheet.turns[at.first], words = area(p.state.drafts[`correct:${at.first}`] ?? turn.text, 3), known = p.sheet.roles.some(([role]) => role === turn.role);
       const who = select(known ? p.sheet.roles : [[turn.role, turn.name], ...p.sheet.roles], turn.role);
       const swap = p.button("swap", p.L.correct_swap, () => { if (confirm(p.L.correct_swap_sure)) p.send("correct", { kind: "channels" }).then((ok) => ok && p.closePanel()); });
-      return { title: `${p.L.correct_title} ${at.first + 1}`, draft: `correct:${at.first}`, text: words, body: [field(p.L.correct_text, words), field(p.L.correct_who, who), p.make("p", "hint", p.L.correct_hint)], extra: [swap],
+      return { title: titled("correct_title", at), draft: `correct:${at.first}`, text: words, body: [field(p.L.correct_text, words), field(p.L.correct_who, who), p.make("p", "hint", p.L.correct_hint)], extra: [swap],
         send: async () => {
           const draft = open.draft, role = who.value !== turn.role;
           if (role && !(await p.send("correct", { kind: "role", turn: at.first, role: who.value, draft: words.value === turn.text ? draft : "" }))) return false;
@@ -119,6 +120,6 @@ function withPanel(p) {
     p.draftLeft = left.at(-1);
     button.textContent = `✎ ${p.L.drafts} (${left.length})`;
     button.hidden = !left.length || !panel.hidden;
-    if (!button.isConnected) p.$(".bar .grow").before(button);
+    if (!button.isConnected) p.$(".told .grow").before(button);
   };
 }
