@@ -777,7 +777,7 @@ def test_words_are_corrected_the_call_is_scored_again_and_the_original_stays(des
     assert field.input_value() == "这个我没办法，你自己去问银行。"
     field.fill("这个我来办，我帮您去问银行。")
     page.locator(".panel button.primary").click()
-    page.locator(".state", has_text="重新评分").wait_for(timeout=90_000)
+    page.locator(".state", has_text="重新评分").wait_for()
     assert "我来办，我帮您" in line(page, 2).inner_text()
     assert page.locator(".item.faults[data-rule='neg.cannot']").count() == 0
     with desk.site.store.read() as session:
@@ -790,7 +790,7 @@ def test_words_are_corrected_the_call_is_scored_again_and_the_original_stays(des
     assert (told.kind, told.turn, told.from_transcript) == ("words", 2, machine)
     line(page, 2).locator(".note.corrected button").click()
     until(lambda: "没办法" in line(page, 2).inner_text())
-    page.locator(".item.faults[data-rule='neg.cannot']").wait_for(timeout=90_000)
+    page.locator(".item.faults[data-rule='neg.cannot']").wait_for()
     with desk.site.store.read() as session:
         now = session.scalars(select(TranscriptRow).where(TranscriptRow.call_id == "refund", TranscriptRow.current)).one()
         assert now.id == machine
