@@ -6,7 +6,21 @@ import streamlit as st
 
 from qa.access import Right
 from qa.messages import LANGUAGES, in_language, text
-from qa.pages import admin, audit, board, call, coaching, files, look, mine, queue, rules, search, settings, today
+from qa.pages import (
+    admin,
+    audit,
+    board,
+    call,
+    coaching,
+    files,
+    look,
+    mine,
+    queue,
+    rules,
+    search,
+    settings,
+    today,
+)
 from qa.pages.visit import Visit, begin
 
 PAGES = (  # module, the rights of which one opens it, its icon

@@ -72,7 +72,7 @@ def withdraw_comment(store: Store, identity: Identity, comment_id: int) -> None:
             Comment(
                 who=identity.login, role=identity.role.value, call_id=row.call_id, turn=row.turn, start=row.start,
                 withdraws=row.id,
-            )  # fmt: skip
+            )
         )
         audit(session, identity.login, "comment withdrawn", row.call_id, turn=row.turn)
 

@@ -106,7 +106,7 @@ def swap_channels(store: Store, identity: Identity, call_id: str, transcript_id:
     """Agent and customer are the other way round, in the whole call. Raises as `correct_words` does."""
 
     def change(heard: Transcript) -> tuple[Transcript, dict]:
-        turns = tuple(replace(turn, role=OTHER_SIDE.get(turn.role, turn.role)) for turn in heard.turns)
+        turns = tuple(replace(turn, role=turn.role and OTHER_SIDE.get(turn.role, turn.role)) for turn in heard.turns)
         roles = {
             speaker: RoleGuess(OTHER_SIDE.get(guess.role, guess.role), 1.0, BY_PERSON)
             for speaker, guess in heard.roles.items()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from qa.store.schema import LedgerRow, now
@@ -72,7 +73,7 @@ def release(session: Session) -> int:
         .where(LedgerRow.state == State.RUNNING)
         .values(state=State.PENDING, lease_owner=None, version=LedgerRow.version + 1)
     )
-    return result.rowcount
+    return cast("CursorResult[Any]", result).rowcount
 
 
 def states(session: Session, call_ids: list[str]) -> dict[tuple[str, Stage], LedgerRow]:

@@ -88,7 +88,7 @@ def withdraw_mark(store: Store, identity: Identity, mark_id: int) -> None:
             Mark(
                 who=identity.login, role=identity.role.value, call_id=row.call_id, kind=row.kind,
                 first_turn=row.first_turn, last_turn=row.last_turn, start=row.start, end=row.end, withdraws=row.id,
-            )  # fmt: skip
+            )
         )
         audit(session, identity.login, "mark withdrawn", row.call_id, kind=row.kind)
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rulepack import RULE, Bench, make_pack, write_pack
 
+from scoring_rules.checks import cases_of
 from scoring_rules.evaluate import Evaluator
 from scoring_rules.examples import dialogue
-from scoring_rules.checks import cases_of
 from scoring_rules.load import load_pack
 from scoring_rules.parse import TESTS
 from scoring_rules.problems import PackError, Problems

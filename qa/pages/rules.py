@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import streamlit as st
 
 from qa.access import Identity, Right, Role
@@ -15,6 +16,7 @@ from qa.pages import look, rules_change, visit
 from qa.pages import markup as m
 from qa.rulebook import encoder_in_force
 from qa.rules_desk import checked_examples, has_sentence_model, rule_accuracy, tried_lines
+from scoring_rules.meaning import Encoder
 from scoring_rules.messages import message, pick
 from scoring_rules.model import Example, Expect, Pack, Rule, RuleClass, RuleStatus
 from scoring_rules.plain import in_words
@@ -69,23 +71,27 @@ def encoder(here: visit.Visit, wanted: bool):
 
 
 @st.cache_resource(show_spinner=False)
-def _encoder(_settings):
-    return _OneByOne(encoder_in_force(_settings))
+def _encoder(_settings) -> _OneByOne | None:
+    found = encoder_in_force(_settings)
+    return None if found is None else _OneByOne(found)
 
 
 class _OneByOne:
     """A sentence model that several people's runs share."""
 
-    def __init__(self, inner) -> None:
+    def __init__(self, inner: Encoder) -> None:
         self._inner = inner
-        self.fingerprint = inner.fingerprint
 
-    def __getattr__(self, name: str):
-        return getattr(self._inner, name)
+    @property
+    def fingerprint(self) -> str:
+        return self._inner.fingerprint
 
-    def encode(self, *arguments, **options):
+    def encode(self, texts: list[str]) -> np.ndarray:
         with _ENCODING:
-            return self._inner.encode(*arguments, **options)
+            return self._inner.encode(texts)
+
+    def adapted(self, adapter: Mapping[str, np.ndarray]) -> _OneByOne:
+        return _OneByOne(self._inner.adapted(adapter))
 
 
 # --- the list ---------------------------------------------------------------------------------------------------
