@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from qa import accounts, scorecard
-from qa.access import Role
+from qa.access import Identity, Role
 from qa.accounts import NewAccount
+from qa.call_filter import CallFilter
+from qa.call_lists import list_calls
 from qa.desk import Desk, open_desk
 from qa.scoring import attributes
 from qa.settings import Settings
@@ -159,6 +161,11 @@ def judge_anew(session, call: Call, without: str = "") -> int:
     items = (replace(i, outcome=Outcome.PASS, findings=(), cost=0.0) if i.rule == without else i for i in card.items)
     card = replace(card, items=tuple(items))
     return save_scorecard(session, call.id, card, transcript_id)
+
+
+def ids(site: AppSite, person: Identity, wanted: CallFilter) -> list[str]:
+    """The calls of a list, as a person sees it."""
+    return [row.id for row in list_calls(site.store, person, wanted, site.desk.site).rows]
 
 
 def write_sound(path: Path) -> Path:

@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from appsite import DIALOGUES, AppSite, build, judge_anew
+from appsite import DIALOGUES, AppSite, build, ids, judge_anew
 from sqlalchemy import select
 
 from qa.access import AccessDenied, Identity, Role
 from qa.call_filter import CallFilter, View
-from qa.call_lists import list_calls
 from qa.call_view import CallView, open_call
 from qa.judging import BadPlace, JudgedMeanwhile, Judgement, judge, machine_changed, take_back
 from qa.levels import Level, as_judged
@@ -46,10 +45,6 @@ def own_site(tmp_path: Path) -> Iterator[AppSite]:
     made = build(tmp_path)
     yield made
     made.store.close()
-
-
-def ids(site: AppSite, person: Identity, wanted: CallFilter) -> list[str]:
-    return [row.id for row in list_calls(site.store, person, wanted, site.desk.site).rows]
 
 
 def seen(site: AppSite, call_id: str = "refund") -> CallView:

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from appsite import DIALOGUES, AppSite, build
+from appsite import DIALOGUES, AppSite, build, ids
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -44,10 +44,6 @@ def own_site(tmp_path: Path) -> Iterator[AppSite]:
     made = build(tmp_path)
     yield made
     made.store.close()
-
-
-def ids(site: AppSite, person: Identity, wanted: CallFilter) -> list[str]:
-    return [row.id for row in list_calls(site.store, person, wanted, site.desk.site).rows]
 
 
 # The filter and its address
