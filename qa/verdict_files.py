@@ -23,6 +23,7 @@ from qa.redact import mask
 from qa.store.accounts import Verdict as VerdictRow
 from qa.store.engine import Store
 from qa.store.queries import audit
+from qa.store.reviewed import mark_stale
 from qa.store.schema import Call, FindingRow, ItemRow, ScorecardRow, TranscriptRow, TurnRow
 from qa.transcripts import Reader, TranscriptError
 from qa.verdicts import RANKS, Verdict
@@ -101,6 +102,7 @@ def _store(store: Store, path: Path, rules: set[str], added: int, who: str) -> N
                 values = _read(session, Reader(path.name, number), line, rules)
                 if not _stored(session, values, path, number):
                     session.add(VerdictRow(**values))
+                    mark_stale(session, values["call_id"])
     with store.write() as session:
         audit(session, who, "verdicts imported", file=path.name, count=added)
 

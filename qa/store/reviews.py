@@ -6,6 +6,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from qa.store.accounts import Review, Verdict
+from qa.store.audit_work import settle_audit
+from qa.store.reviewed import ReviewedResult, mark_stale
 from qa.store.schema import Call, FindingRow, ItemRow, ScorecardRow
 
 DONE = "done"
@@ -19,6 +21,7 @@ def settle_review(session: Session, call_id: str) -> None:
     judge this call as before send nobody back to it. A call with verdicts but no finished review is marked only when
     the result has changed.
     """
+    settle_audit(session, call_id)
     reviewed = session.scalar(
         select(Review.scorecard_id).where(Review.call_id == call_id).order_by(Review.id.desc()).limit(1)
     )
@@ -28,8 +31,12 @@ def settle_review(session: Session, call_id: str) -> None:
         .order_by(Verdict.id.desc())
         .limit(1)
     )
-    if seen is None:
+    if seen is None:  # perhaps people judged no scorecard that is here: verdicts can be imported
+        session.execute(
+            update(ReviewedResult).where(ReviewedResult.call_id == call_id).values(stale=True)
+        )
         return
+    mark_stale(session, call_id)
     current = session.scalar(
         select(ScorecardRow.id).where(ScorecardRow.call_id == call_id, ScorecardRow.current)
     )
