@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from qa.access import Identity, Right, may, require, within_reach
+from qa.access import Identity, Reach, Right, may, reach, require, within_reach
 from qa.call_filter import WORK, CallFilter, FilterError, free_for
 from qa.store.engine import Store
+from qa.store.queries import occurring
 from qa.store.reviews import CHANGED, DONE
 from qa.store.schema import Call, ItemRow, ScorecardRow, Tag, TranscriptRow, now
 from qa.store.search import search
@@ -128,19 +129,15 @@ def choices(store: Store, identity: Identity) -> Mapping[str, Sequence[str]]:
     require(identity, Right.SEE)
     columns = (Call.agent, Call.team, Call.queue, Call.kind)
     with store.read() as session:
-        found: dict[str, Sequence[str]] = {
-            column.key: [
-                value
-                for value in session.scalars(
-                    select(column).where(column.is_not(None), within_reach(identity)).distinct().order_by(column)
-                )
-                if value
-            ]
-            for column in columns
+        if reach(identity, Right.SEE) is Reach.ALL:
+            return {column.key: occurring(session, column) for column in (*columns, Tag.tag)}
+        within = within_reach(identity)
+        rows = session.execute(select(*columns).where(within).distinct()).all()
+        found = {
+            column.key: sorted({row[place] for row in rows if row[place]}) for place, column in enumerate(columns)
         }
-        tags = select(Tag.tag).join(Call, Call.id == Tag.call_id).where(within_reach(identity)).distinct()
-        found["tag"] = session.scalars(tags.order_by(Tag.tag)).all()
-    return found
+        tags = select(Tag.tag).join(Call, Call.id == Tag.call_id).where(within).distinct()
+        return {**found, Tag.tag.key: sorted(session.scalars(tags))}
 
 
 def condition_of(
@@ -150,13 +147,13 @@ def condition_of(
 
     Raises FilterError for a number that the person may not search for.
     """
-    reach = within_reach(identity)
+    within = within_reach(identity)
     holding, cut = None, False
     if wanted.words:
         refuse_numbers(identity, wanted.words)
-        matches = search(session, wanted.words, limit=WORDS_LIMIT, calls=reach)
+        matches = search(session, wanted.words, limit=WORDS_LIMIT, calls=within)
         holding, cut = sorted({match.call_id for match in matches}), len(matches) == WORDS_LIMIT
-    return and_(reach, wanted.condition(site.passing, site.zone, holding, identity.login, now())), cut
+    return and_(within, wanted.condition(site.passing, site.zone, holding, identity.login, now())), cut
 
 
 def refuse_numbers(identity: Identity, words: str) -> None:

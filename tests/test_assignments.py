@@ -173,7 +173,11 @@ def test_next_passes_over_what_others_have_in_hand(desk: Store):
     assert after == (order[2] if len(order) > 2 else None)
 
 
-def test_many_who_ask_for_the_next_call_at_once_get_different_ones(desk: Store):
+@pytest.mark.parametrize("candidates", [1, 50])
+def test_many_who_ask_for_the_next_call_at_once_get_different_ones(
+    desk: Store, candidates: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(assignments, "CANDIDATES", candidates)  # one: whoever comes second has lost it and looks on
     got: list[str | None] = []
     people = [Identity(f"p{n}", "p", Role.INSPECTOR) for n in range(6)]
     start = threading.Barrier(len(people))

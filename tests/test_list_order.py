@@ -1,4 +1,4 @@
-"""The calls before and after one are those of the list, whatever it is sorted by, on both databases."""
+"""Lists of calls on both databases: their order, the calls before and after one, and what they can be filtered by."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from qa.access import Identity, Role
 from qa.call_filter import CallFilter, Sort, View
-from qa.call_lists import Site, list_calls, neighbours
+from qa.call_lists import Site, choices, list_calls, neighbours
 from qa.settings import Settings
 from qa.store import Store
-from qa.store.schema import Call
+from qa.store.schema import Call, Tag
 
 INSPECTOR = Identity("ins", "ins", Role.INSPECTOR)
 SITE = Site(80.0, Settings().time_zone)
@@ -56,3 +56,23 @@ def test_pages_are_the_list_cut_up(store: Store, calls: int):
     whole = [row.id for row in list_calls(store, INSPECTOR, wanted, SITE, size=calls).rows]
     cut = [list_calls(store, INSPECTOR, wanted.at_page(page), SITE, size=7).rows for page in range(1, 11)]
     assert [row.id for page in cut for row in page] == whole
+
+
+def test_choices_are_what_occurs_within_reach(store: Store):
+    teams = {"north": ("A2", "A10"), "south": ("A3",), "": ("",)}
+    with store.write() as session:
+        for team, agents in teams.items():
+            for number in range(6):
+                agent = agents[number % len(agents)]
+                call = Call(id=f"{team}{number}", team=team, agent=agent, queue="售后" if team == "south" else None)
+                call.tags = [Tag(tag=f"tag {team}")] if number else []
+                session.add(call)
+    assert choices(store, INSPECTOR) == {
+        "agent": ["A10", "A2", "A3"], "team": ["north", "south"], "queue": ["售后"], "kind": [],
+        "tag": ["tag ", "tag north", "tag south"],
+    }  # fmt: skip
+    lead = Identity("l", "l", Role.LEAD, teams=("north", "west"))
+    assert choices(store, lead) == {
+        "agent": ["A10", "A2"], "team": ["north"], "queue": [], "kind": [], "tag": ["tag north"],
+    }  # fmt: skip
+    assert choices(store, Identity("a", "a", Role.AGENT, agent="A3"))["team"] == ["south"]

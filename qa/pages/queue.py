@@ -48,7 +48,7 @@ def draw() -> None:
     names = {person.login: person.name for person in people} | {here.identity.login: text("desk.me")}
     told = visit.told()
     did = look.block(
-        _tabs(wanted, here)
+        _tabs(wanted, found, here)
         + (m.told(told[0], problem=told[1]) if told else "")
         + _filters(wanted, choices(store, here.identity), here, people)
         + (m.told(text("app.words_cut", count=WORDS_LIMIT), problem=True) if found.words_cut else "")
@@ -63,10 +63,13 @@ def draw() -> None:
 # --- what is shown ---------------------------------------------------------------------------------------------
 
 
-def _tabs(wanted: CallFilter, here: visit.Visit) -> str:
+def _tabs(wanted: CallFilter, found: Page, here: visit.Visit) -> str:
     views = [view for view in View if view is not View.MINE or here.may(Right.VERDICT)]
-    counted = [view for view in views if view in COUNTED]
-    counts = dict(
+    counts = {}
+    if replace(wanted, sort=Sort.RISK, page=1) == CallFilter(view=wanted.view):  # the list is counted already
+        counts[wanted.view] = found.total
+    counted = [view for view in views if view in COUNTED and view not in counts]
+    counts |= dict(
         zip(
             counted,
             count_calls(
@@ -81,7 +84,7 @@ def _tabs(wanted: CallFilter, here: visit.Visit) -> str:
                 text(f"desk.view_{view}"),
                 look.address(ADDRESS, replace(wanted, view=view, page=1).to_address()),
                 view is wanted.view,
-                counts.get(view),
+                counts.get(view) if view in COUNTED else None,
             )
             for view in views
         ],
