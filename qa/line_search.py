@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from qa.access import Identity, Right, may, require
 from qa.call_filter import CallFilter
 from qa.call_lists import PAGE_SIZE, Site, condition_of, refuse_numbers
-from qa.redact import find_in_turns, mask_turns
+from qa.redact import cover, find_in_turns
 from qa.rule_search import Found, found_by_rule
 from qa.store.engine import Store
 from qa.store.schema import Call, TranscriptRow, TurnRow
 from qa.store.search import Match, search
+
+SURROUNDINGS = 100  # turns around what was found that are read to mask it: no number is read out over so many
 
 
 class Feeling(StrEnum):
@@ -137,33 +140,51 @@ def _shown(
 ) -> list[Line]:
     """The turns, masked, less those whose words were found in what is masked for this person.
 
-    What is masked in a turn depends on the turns around it, so whole calls are read, each once.
+    What is masked in a turn depends on the turns around it, so whole calls are read, each once; of very long ones, the
+    surroundings of what was found.
     """
-    found: list[Line | None] = [None] * len(matches)
+    if not matches:
+        return []
     by_call: dict[str, list[int]] = {}
     for place, match in enumerate(matches):
         by_call.setdefault(match.call_id, []).append(place)
+    calls = {call.id: call for call in session.scalars(select(Call).where(Call.id.in_(by_call)))}
+    around = or_(
+        *(
+            and_(
+                TranscriptRow.call_id == call_id,
+                TurnRow.number.between(
+                    min(matches[place].turn for place in places) - SURROUNDINGS,
+                    max(matches[place].turn for place in places) + SURROUNDINGS,
+                ),
+            )
+            for call_id, places in by_call.items()
+        )
+    )
+    turns: dict[str, list[Any]] = {}
+    for row in session.execute(
+        select(TranscriptRow.call_id, TurnRow.number, TurnRow.text, TurnRow.end, TurnRow.emotion_label)
+        .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
+        .where(TranscriptRow.current, TranscriptRow.call_id.in_(by_call), around)
+        .order_by(TranscriptRow.call_id, TurnRow.number)
+    ):
+        turns.setdefault(row.call_id, []).append(row)
+    found: list[Line | None] = [None] * len(matches)
     for call_id, places in by_call.items():
-        turns = session.execute(
-            select(TurnRow.text, TurnRow.end, TurnRow.emotion_label)
-            .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
-            .where(TranscriptRow.call_id == call_id, TranscriptRow.current)
-            .order_by(TurnRow.number)
-        ).all()
-        texts = [turn.text for turn in turns]
-        personal, masked = find_in_turns(texts), mask_turns(texts)
-        call = session.get_one(Call, call_id)
+        call, rows = calls[call_id], turns[call_id]
+        personal = find_in_turns([row.text for row in rows])
         for place in places:
             match = matches[place]
-            if not may(identity, Right.UNMASK) and _touches(match, personal[match.turn]):
+            row, hidden = rows[match.turn - rows[0].number], personal[match.turn - rows[0].number]
+            if not may(identity, Right.UNMASK) and _touches(match, hidden):
                 continue
             found[place] = Line(
                 match=match._replace(
-                    text=masked[match.turn], spans=_spans(match, by_rule[place] if by_rule else None)
+                    text=cover(row.text, hidden), spans=_spans(match, by_rule[place] if by_rule else None)
                 ),
                 cursor=by_rule[place].finding_id if by_rule else match.turn_id,
-                end=turns[match.turn].end,
-                emotion=turns[match.turn].emotion_label,
+                end=row.end,
+                emotion=row.emotion_label,
                 agent=call.agent,
                 team=call.team,
                 started_at=call.started_at,

@@ -153,7 +153,7 @@ def find(text: str) -> list[Found]:
 
 def mask(text: str) -> str:
     """The text with its personal data as asterisks, as long as before. Masking twice changes nothing."""
-    return _cover(text, find(text))
+    return cover(text, find(text))
 
 
 def find_in_turns(texts: Sequence[str]) -> list[list[Found]]:
@@ -170,7 +170,7 @@ def find_in_turns(texts: Sequence[str]) -> list[list[Found]]:
 
 def mask_turns(texts: Sequence[str]) -> list[str]:
     """The turns of a call, masked together."""
-    return [_cover(text, found) for text, found in zip(texts, find_in_turns(texts), strict=True)]
+    return [cover(text, found) for text, found in zip(texts, find_in_turns(texts), strict=True)]
 
 
 def mask_transcript(transcript: Transcript) -> Transcript:
@@ -193,7 +193,8 @@ def mask_transcript(transcript: Transcript) -> Transcript:
     )
 
 
-def _cover(text: str, found: Sequence[Found]) -> str:
+def cover(text: str, found: Sequence[Found]) -> str:
+    """A text with what was found in it as asterisks, as long as before."""
     pieces, place = [], 0
     for item in found:
         pieces.append(text[place : item.start])
@@ -354,7 +355,7 @@ _CERTAIN = (Kind.PHONE, Kind.ID_CARD, Kind.EMAIL)
 
 def mask_identifier(text: str) -> str:
     """Mask only what is certainly personal: for file names and ids, which may hold dates and serial numbers."""
-    return _cover(text, [item for item in find(text) if item.kind in _CERTAIN])
+    return cover(text, [item for item in find(text) if item.kind in _CERTAIN])
 
 
 def mask_event(logger: object, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

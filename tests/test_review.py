@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from qa import line_search
 from qa.access import AccessDenied, Identity, Role
 from qa.call_filter import CallFilter, FilterError, Sort, View
 from qa.call_lists import list_calls, neighbours
@@ -19,7 +21,9 @@ from qa.call_view import open_call
 from qa.line_search import LineFilter, search_lines
 from qa.morning import night_account, night_files
 from qa.states import Outcome
-from qa.store.schema import AuditEvent
+from qa.store.schema import AuditEvent, Call
+from qa.store.transcripts import save_transcript
+from speech.types import Transcript, Turn
 
 AGENT = Identity("a", "a", Role.AGENT, agent="A1")
 LEAD = Identity("l", "l", Role.LEAD, teams=("north",))
@@ -192,6 +196,29 @@ def test_masked_numbers_are_not_found_by_who_may_not_unmask(site: AppSite):
     for words in ("一三八零零一三八零零零", "13800138000", "１３８００", "1 3 8 0 0"):
         with pytest.raises(FilterError):
             ids(site, TRAINER, CallFilter(view=View.ALL, words=words))
+
+
+def test_of_a_long_call_the_surroundings_are_read_to_mask_a_line(own_site: AppSite, monkeypatch: pytest.MonkeyPatch):
+    site = own_site
+    monkeypatch.setattr(line_search, "SURROUNDINGS", 4)
+    number = ("一三八", "嗯。", "零零一三", "好。", "八零零零。")
+    said = ["您好。"] * 20 + ["麻烦报一下您的手机号。", *number, "登记好了，下周送到。"] + ["好的。"] * 20
+    turns = tuple(Turn("customer", text) for text in said)
+    with site.store.write() as session:
+        session.add(Call(id="long", agent="A9", score=80.0))
+        session.flush()
+        save_transcript(session, "long", Transcript("long", "zh", turns))
+    wanted = replace(ALL, agent="A9")
+
+    def found(words: str) -> list[tuple[int, str]]:
+        lines = search_lines(site.store, TRAINER, LineFilter(words), wanted, site.desk.site, size=100)
+        return [(line.match.turn, line.match.text) for line in lines]
+
+    assert found("下周") == [(26, "登记好了，下周送到。")]
+    assert [turn for turn, _ in found("好的")] == list(range(46, 26, -1))
+    assert found("八零") == found("零零") == []
+    assert (25, "****。") in [(line.match.turn, line.match.text) for line in search_lines(
+        site.store, INSPECTOR, LineFilter("零零零"), wanted, site.desk.site)]
 
 
 def test_search_by_rule_speaker_and_feeling(site: AppSite):

@@ -22,6 +22,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnClause,
     ColumnElement,
+    Select,
     TableClause,
     TextClause,
     column,
@@ -39,11 +40,14 @@ MAX_POSITION = (
     16_383  # of a PostgreSQL tsvector; further neighbours share it, and `_spans` checks every hit anyway
 )
 SPARE = 10  # rows asked for beyond the limit, for candidates that `_spans` turns down
-COMMON_TURNS = 3_000  # words that are in so many turns are common
+COMMON_TURNS = 3_000  # words that are in so many turns are common, for SQLite
 FEW_CALLS = 10_000  # calls among which common words are looked for call by call
-FEW_AT_ONCE = 250  # calls that PostgreSQL is asked for at a time
+FEW_AT_FIRST, FEW_AT_ONCE = 40, 250  # calls that PostgreSQL is asked for at a time
+ABREAST = 20  # transcripts that are stored at the same time, at most: their turns may lie in another order
 CHUNK = 500  # ids in one query
-RECENT_TURNS = 30_000  # PostgreSQL looks through so many tsvectors in some 30 ms
+RECENT_TURNS = 30_000  # newest turns that are walked through before it is asked where the calls lie
+SAMPLE_BYTES = 64 * 8_192  # of PostgreSQL's index table, some 2,000 turns: how common are the words?
+MATCH_COST = 10  # to collect a turn and put it in order, in turns walked past
 
 
 class Unit(NamedTuple):
@@ -127,51 +131,20 @@ def search(
     if not wanted:
         return []
     matches: list[Match] = []
-    if calls is not None:
-        few = _few(session, wanted, calls)
-        if few is not None:
-            for rows in _among(session, wanted, few, before, where, limit):
-                matches += filter(None, (_match(row, wanted) for row in rows))
-                if len(matches) >= limit:
-                    break
-            return matches[:limit]
-        where = [*where, calls]
-    for stretch in _stretches(session, before):
-        while len(matches) < limit:
-            rows = _candidates(session, wanted, stretch, where, limit - len(matches) + SPARE)
-            matches += filter(None, (_match(row, wanted) for row in rows))
-            if not rows:
-                break
-            stretch = stretch._replace(before=rows[-1].id)
+    for rows in _candidates(session, wanted, limit, before, where, calls):
+        matches += filter(None, (_match(row, wanted) for row in rows))
+        if len(matches) >= limit:
+            break
     return matches[:limit]
 
 
 def _match(row: Any, wanted: list[list[Unit]]) -> Match | None:
     spans = _spans(row.text, wanted)
-    return Match(row.id, row.call_id, row.number, row.speaker, row.role, row.start, row.text, spans) if spans else None
-
-
-class _Stretch(NamedTuple):
-    """Turn ids in [first, before); None: no bound."""
-
-    first: int | None
-    before: int | None
-
-
-def _stretches(session: Session, before: int | None) -> list[_Stretch]:
-    """The parts in which to look, one after the other.
-
-    SQLite walks its index from the newest turn back and stops when it has enough. PostgreSQL must choose between doing
-    so, which is endless for a rare word, and collecting every match first, which is endless for a common one; it does
-    not know how rare a beginning of a word is. So the newest turns are looked through, and if they do not hold
-    enough, the word is rare and all its matches are collected.
-    """
-    if _is_sqlite(session):
-        return [_Stretch(None, before)]
-    newest = session.scalar(text("SELECT max(turn_id) FROM turn_search")) if before is None else before - 1
-    if newest is None:
-        return []
-    return [_Stretch(newest - RECENT_TURNS + 1, newest + 1), _Stretch(None, newest - RECENT_TURNS + 1)]
+    return (
+        Match(row.id, row.call_id, row.number, row.speaker, row.role, row.start, row.text, spans)
+        if spans
+        else None
+    )
 
 
 _COLUMNS = (
@@ -182,36 +155,116 @@ _COLUMNS = (
 def _candidates(
     session: Session,
     wanted: list[list[Unit]],
-    stretch: _Stretch,
+    limit: int,
+    before: int | None,
     where: Sequence[ColumnElement[bool]],
-    count: int,
-) -> Sequence[Any]:
-    index, key, condition = _index(session)
-    order = key if _is_sqlite(session) else key + 0  # keeps the planner from walking the whole table in order
-    query = (
-        select(*_COLUMNS)
-        .select_from(index)
-        .join(TurnRow, TurnRow.id == key)
-        .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
-        .join(Call, Call.id == TranscriptRow.call_id)
-        .where(condition, *where)
-        .order_by(order.desc())
-        .limit(count)
-    )
-    if stretch.first is not None:
-        query = query.where(key >= stretch.first)
-    if stretch.before is not None:
-        query = query.where(key < stretch.before)
-    return session.execute(query, {"query": _match_expression(session, wanted)}).all()
+    calls: ColumnElement[bool] | None,
+) -> Iterator[Sequence[Any]]:
+    """Turns that the index names, portion by portion, the last stored first.
+
+    Common words are met soon by whoever walks back from the newest turn; to collect all their matches first would be
+    endless. For rare words it is the other way round. SQLite's index is read in order and serves both. PostgreSQL's
+    knows no order, and its planner not how common a beginning of a word is: so a sample tells it, and it walks past
+    the index, or collects by it.
+    """
+    index, key, by_index, by_turn = _index(session)
+    expression = {"query": _match_expression(session, wanted)}
+    sqlite = _is_sqlite(session)
+    common = sqlite or _worth_a_walk(session, expression, limit)
+    if calls is not None and common:
+        few = _few(session, expression, calls)
+        if few is not None:
+            among = _among_sqlite if sqlite else _among_postgresql
+            yield from among(session, expression, few, before, where, limit)
+            return
+    for stretch in _stretches(session, before, calls) if common else [_Stretch(None, before)]:
+        last = stretch.before
+        while True:
+            bounds = [] if stretch.first is None else [key >= stretch.first]
+            bounds += [] if last is None else [key < last]
+            found = select(key.label("id")).select_from(index).where(by_turn if common else by_index, *bounds)
+            if common and not sqlite:
+                found = found.order_by(key.desc()).offset(0)  # a fence: else turns are joined that do not match
+            hits = found.subquery()
+            # Where matches are collected, the planner must not take the order for a reason to walk the whole table.
+            order = hits.c.id if common else hits.c.id + 0
+            rows = session.execute(
+                select(*_COLUMNS)
+                .select_from(hits)
+                .join(TurnRow, TurnRow.id == hits.c.id)
+                .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
+                .join(Call, Call.id == TranscriptRow.call_id)
+                .where(*where, *([] if calls is None else [calls]))
+                .order_by(order.desc())
+                .limit(limit + SPARE),
+                expression,
+            ).all()
+            if not rows:
+                break
+            yield rows
+            last = rows[-1].id
 
 
-def _index(session: Session) -> tuple[TableClause, ColumnClause[int], TextClause]:
-    """The index, the column of its turn ids, and the condition that a turn holds `:query`."""
+def _index(session: Session) -> tuple[TableClause, ColumnClause[int], TextClause, TextClause]:
+    """The index, the column of its turn ids, and the condition that a turn holds `:query`, to be asked of the index
+    and, on PostgreSQL, turn by turn: no index serves the function behind the operator.
+    """
     if _is_sqlite(session):
         index = table("turn_search", column("rowid", BigInteger))
-        return index, index.c.rowid, text("turn_search MATCH :query")
+        condition = text("turn_search MATCH :query")
+        return index, index.c.rowid, condition, condition
     index = table("turn_search", column("turn_id", BigInteger))
-    return index, index.c.turn_id, text("turn_search.tokens @@ CAST(:query AS tsquery)")
+    by_index = text("turn_search.tokens @@ CAST(:query AS tsquery)")
+    return index, index.c.turn_id, by_index, text("ts_match_vq(turn_search.tokens, CAST(:query AS tsquery))")
+
+
+def _worth_a_walk(session: Session, expression: dict[str, str], limit: int) -> bool:
+    """Whether PostgreSQL comes upon enough turns sooner from the newest back than by collecting all that match."""
+    percent = f"least(100, 100.0 * {SAMPLE_BYTES} / greatest(pg_relation_size('turn_search'), 1))"
+    count, hits, percentage = session.execute(
+        text(
+            "SELECT count(*), count(*) FILTER (WHERE ts_match_vq(tokens, CAST(:query AS tsquery))),"
+            f" {percent} FROM turn_search TABLESAMPLE SYSTEM ({percent}) REPEATABLE (1)"
+        ),
+        expression,
+    ).one()
+    share = hits / max(count, 1)
+    turns = count * 100 / float(percentage)
+    return share > 0 and limit / share < share * turns * MATCH_COST
+
+
+class _Stretch(NamedTuple):
+    """Turn ids in [first, before); None: no bound."""
+
+    first: int | None
+    before: int | None
+
+
+def _stretches(session: Session, before: int | None, calls: ColumnElement[bool] | None) -> Iterator[_Stretch]:
+    """The parts in which to walk back, one after the other.
+
+    Where the newest turns do not hold enough, the calls wanted may be old ones: the walk goes on at their last turn.
+    """
+    if calls is None:
+        yield _Stretch(None, before)
+        return
+    newest = session.scalar(select(func.max(TurnRow.id))) if before is None else before - 1
+    if newest is None:
+        return
+    first = newest - RECENT_TURNS + 1
+    yield _Stretch(first, before)
+    last_stored = (
+        select(TranscriptRow.id)
+        .join(Call, Call.id == TranscriptRow.call_id)
+        .where(TranscriptRow.current, calls)
+        .order_by(
+            (TranscriptRow.id + 0).desc()
+        )  # from the calls: to walk back to old ones is what this saves
+        .limit(ABREAST)
+    )
+    last = session.scalar(select(func.max(TurnRow.id)).where(TurnRow.transcript_id.in_(last_stored)))
+    if last is not None:
+        yield _Stretch(None, min(first, last + 1))
 
 
 # --- few calls, common words -----------------------------------------------------------------------------------
@@ -225,79 +278,105 @@ class _Range(NamedTuple):
     transcript_id: int
 
 
-def _few(session: Session, wanted: list[list[Unit]], calls: ColumnElement[bool]) -> list[_Range] | None:
-    """The turns of the calls, the last stored first, where it is better to start from these than from the words:
-    few calls, and words that occur in many others. Otherwise None.
+def _few(session: Session, expression: dict[str, str], calls: ColumnElement[bool]) -> Sequence[int] | None:
+    """The transcripts of the calls, where it is better to start from these than from the words: few calls, and words
+    that occur in many others. Otherwise None.
     """
-    if len(session.scalars(select(Call.id).where(calls).limit(FEW_CALLS + 1)).all()) > FEW_CALLS:
+    some = select(Call.id).where(calls).limit(FEW_CALLS + 1).subquery()
+    if (session.scalar(select(func.count()).select_from(some)) or 0) > FEW_CALLS:
         return None
-    index, key, condition = _index(session)
-    expression = {"query": _match_expression(session, wanted)}
-    often = session.scalars(select(key).select_from(index).where(condition).limit(COMMON_TURNS), expression).all()
-    if len(often) < COMMON_TURNS:
-        return None
-    ids = session.scalars(
-        select(TranscriptRow.id).join(Call, Call.id == TranscriptRow.call_id).where(TranscriptRow.current, calls)
+    index, key, by_index, _ = _index(session)
+    if _is_sqlite(session):  # PostgreSQL's sample has told
+        often = select(key).select_from(index).where(by_index).limit(COMMON_TURNS)
+        if len(session.scalars(often, expression).all()) < COMMON_TURNS:
+            return None
+    return session.scalars(
+        select(TranscriptRow.id)
+        .join(Call, Call.id == TranscriptRow.call_id)
+        .where(TranscriptRow.current, calls)
     ).all()
-    found: list[_Range] = []
-    for first in range(0, len(ids), CHUNK):
-        ends = (
-            select(func.min(TurnRow.id), func.max(TurnRow.id), TurnRow.transcript_id)
-            .where(TurnRow.transcript_id.in_(ids[first : first + CHUNK]))
-            .group_by(TurnRow.transcript_id)
-        )
-        found += [_Range(*row) for row in session.execute(ends)]
-    return sorted(found, reverse=True)
 
 
-def _among(
+def _among_sqlite(
     session: Session,
-    wanted: list[list[Unit]],
-    few: list[_Range],
+    expression: dict[str, str],
+    few: Sequence[int],
     before: int | None,
     where: Sequence[ColumnElement[bool]],
     limit: int,
 ) -> Iterator[Sequence[Any]]:
-    """Candidates in the turns of few calls, portion by portion, the last stored first.
-
-    SQLite reads turn ids off its index, without touching a turn, and takes those that lie in one of the ranges;
-    PostgreSQL, whose index knows no order, asks the turns of some calls at a time.
+    """Candidates in the turns of few calls: turn ids are read off the index, without touching a turn, and those taken
+    that lie in one of the transcripts.
     """
-    if before is not None:
-        few = [one for one in few if one.first < before]
-    if not few:
+    rising: list[_Range] = []
+    for first in range(0, len(few), CHUNK):
+        ends = (
+            select(func.min(TurnRow.id), func.max(TurnRow.id), TurnRow.transcript_id)
+            .where(TurnRow.transcript_id.in_(few[first : first + CHUNK]))
+            .group_by(TurnRow.transcript_id)
+        )
+        rising += [_Range(*row) for row in session.execute(ends)]
+    rising.sort()
+    if not rising:
         return
-    index, key, condition = _index(session)
-    expression = {"query": _match_expression(session, wanted)}
-    turns = (
+    index, key, by_index, _ = _index(session)
+    turns = _of_turns(where)
+    starts = [one.first for one in rising]
+    walk = select(key).select_from(index).where(by_index, key >= starts[0]).order_by(key.desc())
+    walk = walk.where(key <= rising[-1].last if before is None else key < before)
+    portion: list[int] = []
+    for turn_id in session.scalars(walk, expression).yield_per(1_000):
+        place = bisect_right(starts, turn_id) - 1
+        if place >= 0 and turn_id <= rising[place].last:
+            portion.append(turn_id)
+            if len(portion) == min(limit + SPARE, CHUNK):
+                yield session.execute(turns.where(TurnRow.id.in_(portion))).all()
+                portion = []
+    if portion:
+        yield session.execute(turns.where(TurnRow.id.in_(portion))).all()
+
+
+def _among_postgresql(
+    session: Session,
+    expression: dict[str, str],
+    few: Sequence[int],
+    before: int | None,
+    where: Sequence[ColumnElement[bool]],
+    limit: int,
+) -> Iterator[Sequence[Any]]:
+    """Candidates in the turns of few calls: the turns of some transcripts at a time, first of a few, then of more."""
+    index, key, _, by_turn = _index(session)
+    turns = _of_turns(where).join(index, key == TurnRow.id).where(by_turn)
+    if before is not None:
+        turns = turns.where(TurnRow.id < before)
+    at_once = FEW_AT_FIRST
+    waiting: list[tuple[int, int]] = []  # (first turn, transcript)
+    unread = sorted(few, reverse=True)
+    while waiting or unread:
+        # Transcripts that were stored at the same time may have their turns the other way round: some are held back.
+        drawn, unread = unread[:at_once], unread[at_once:]
+        starts = select(TurnRow.id, TurnRow.transcript_id).where(
+            TurnRow.number == 0, TurnRow.transcript_id.in_(drawn)
+        )
+        if before is not None:
+            starts = starts.where(TurnRow.id < before)
+        waiting = sorted([*waiting, *((row[0], row[1]) for row in session.execute(starts))], reverse=True)
+        kept = ABREAST if unread else 0
+        portion, waiting = waiting[: len(waiting) - kept], waiting[max(0, len(waiting) - kept) :]
+        if portion:
+            ids = [transcript_id for _, transcript_id in portion]
+            yield session.execute(turns.where(TurnRow.transcript_id.in_(ids)), expression).all()
+        at_once = min(2 * at_once, FEW_AT_ONCE)
+
+
+def _of_turns(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    return (
         select(*_COLUMNS)
         .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
         .join(Call, Call.id == TranscriptRow.call_id)
         .where(*where)
         .order_by(TurnRow.id.desc())
     )
-    if _is_sqlite(session):
-        rising = few[::-1]
-        starts = [one.first for one in rising]
-        walk = select(key).select_from(index).where(condition, key >= starts[0]).order_by(key.desc())
-        walk = walk.where(key <= few[0].last if before is None else key < before)
-        portion: list[int] = []
-        for turn_id in session.scalars(walk, expression).yield_per(1_000):
-            place = bisect_right(starts, turn_id) - 1
-            if place >= 0 and turn_id <= rising[place].last:
-                portion.append(turn_id)
-                if len(portion) == min(limit + SPARE, CHUNK):
-                    yield session.execute(turns.where(TurnRow.id.in_(portion))).all()
-                    portion = []
-        if portion:
-            yield session.execute(turns.where(TurnRow.id.in_(portion))).all()
-        return
-    for first in range(0, len(few), FEW_AT_ONCE):
-        ids = [one.transcript_id for one in few[first : first + FEW_AT_ONCE]]
-        query = turns.join(index, key == TurnRow.id).where(condition, TurnRow.transcript_id.in_(ids))
-        if before is not None:
-            query = query.where(TurnRow.id < before)
-        yield session.execute(query, expression).all()
 
 
 def _match_expression(session: Session, wanted: list[list[Unit]]) -> str:
