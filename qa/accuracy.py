@@ -4,12 +4,15 @@
 (E. B. Wilson, JASA 22, 1927). Confirmed and suspected findings apart. What people look at first is not a random draw:
 the figure is that of the findings they judged.
 
-**Recall** rests on the random audit of items in which the machine saw no fault. Each audited item stands for
-1/sampling probability items (Horvitz and Thompson, JASA 47, 1952), so the misses are `M = Σ y/p` over items `N = Σ 1/p`,
-and the miss rate is `q = M/N`. Of the `C` items with a claim, `T = C × precision` are faults (confirmed and suspected
-counted apart). Recall is `T / (T + M)`. Its interval: Wilson's for q on Kish's effective number `(Σ1/p)² / Σ1/p²`, and for
-each precision, all at the level that makes them hold together (Bonferroni), taken at their worst corners. It is wider
-than a bootstrap's and, other than that, says something where the audit found no miss.
+**Recall** rests on the random audit of items in which the machine saw no fault, drawn in the app or by other programs.
+Each audited item weighs 1/sampling probability (Horvitz and Thompson, JASA 47, 1952), so the miss rate is
+`q = Σ y/p ÷ Σ 1/p` (Hájek's ratio, 1971). Of the `K` items in which the machine sees no fault `M = q × K` are missed faults:
+an audit of one week among many, or two of the same week, come to the same rate and not to fewer or more misses. What
+the frame of the audit leaves out is taken to be like what it holds; ask for its days to be sure. Of the `C` items with a
+claim, `T = C × precision` are faults (confirmed and suspected counted apart). Recall is `T / (T + M)`. Its interval:
+Wilson's for q on Kish's effective number `(Σ1/p)² / Σ1/p²`, and for each precision, all at the level that makes them
+hold together (Bonferroni), taken at their worst corners. It is wider than a bootstrap's and, other than that, says
+something where the audit found no miss.
 
 Contested places count nowhere; they are told apart.
 """
@@ -28,6 +31,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from qa.store.accounts import Verdict as VerdictRow
+from qa.store.random_audits import DrawnItem
 from qa.store.schema import Call, FindingRow, ItemRow, ScorecardRow
 from qa.verdicts import Claim, Standing, standing
 from scoring_rules.model import Expect, FindingStatus, Outcome, Pack
@@ -72,8 +76,11 @@ def wilson(count: float, of: float, level: float = LEVEL) -> Share:
     return Share(share, max(0.0, low), min(1.0, high), count, of)
 
 
-def recall_of(claims: Mapping[Claim, tuple[int, Share]], drawn: Iterable[tuple[float, bool]]) -> Share | None:
-    """Recall from the items with a claim (how many, and their precision) and the audit (probability, fault missed).
+def recall_of(
+    claims: Mapping[Claim, tuple[int, Share]], drawn: Iterable[tuple[float, bool]], silent: int
+) -> Share | None:
+    """Recall from the items with a claim (how many, and their precision), the audit (probability, fault missed), and how
+    many items there are in which the machine sees no fault.
 
     None where the audit is empty, or items with claims were never judged. Raises ValueError for a probability out of
     0–1.
@@ -87,14 +94,15 @@ def recall_of(claims: Mapping[Claim, tuple[int, Share]], drawn: Iterable[tuple[f
     weights = [1 / probability for probability, _ in drawn]
     total = sum(weights)
     effective = total**2 / sum(weight**2 for weight in weights)
-    misses = sum(weight for weight, (_, missed) in zip(weights, drawn, strict=True) if missed)
+    missed_weight = sum(weight for weight, (_, missed) in zip(weights, drawn, strict=True) if missed)
     level = 1 - (1 - LEVEL) / (1 + len(strata))
-    rate = wilson(misses / total * effective, effective, level)
+    rate = wilson(missed_weight / total * effective, effective, level)
+    misses = missed_weight / total * silent
     found = sum(count * (share.value or 0.0) for count, share in strata)
     bounds = [(count, wilson(share.count, share.of, level)) for count, share in strata]
     least, most = (sum(count * getattr(share, end) for count, share in bounds) for end in ("low", "high"))
     return Share(
-        _ratio(found, misses), _ratio(least, rate.high * total) or 0.0, _ratio(most, rate.low * total, 1.0) or 0.0,
+        _ratio(found, misses), _ratio(least, rate.high * silent) or 0.0, _ratio(most, rate.low * silent, 1.0) or 0.0,
         found, found + misses,
     )  # fmt: skip
 
@@ -126,18 +134,31 @@ def accuracy(
     limits += [] if until is None else [Call.started_at < until]
     chosen = [VerdictRow.call_id.in_(select(Call.id).where(*limits))] if limits else []
     counts: dict[str, _Count] = {}
-    for (_, rule), found in groupby(standing(session, expects, *chosen), key=attrgetter("call", "rule")):
-        _count(counts.setdefault(rule, _Count()), list(found))
+    draws = _draws(session, limits)
+    for (call, rule), found in groupby(standing(session, expects, *chosen), key=attrgetter("call", "rule")):
+        _count(counts.setdefault(rule, _Count()), list(found), draws.get((call, rule)))
     claims = _claims(session, expects, limits)
+    passed = _passed(session, [rule for rule, count in counts.items() if count.drawn], limits)
     order = {rule.id: place for place, rule in enumerate(pack.rules)}
     return [
-        _accuracy(rule, counts[rule], claims.get(rule, {}))
+        _accuracy(rule, counts[rule], claims.get(rule, {}), passed.get(rule, 0))
         for rule in sorted(counts, key=lambda rule: (order.get(rule, len(order)), rule))
     ]
 
 
-def _count(count: _Count, places: list[Standing]) -> None:
-    """One item of one call: its findings each by itself, what was not found once for the item."""
+def _draws(session: Session, limits: list[ColumnElement[bool]]) -> dict[tuple[str, str], float]:
+    """(call, rule) → the probability with which the app's newest audit drew the item."""
+    query = select(DrawnItem.call_id, DrawnItem.rule, DrawnItem.probability).order_by(DrawnItem.id)
+    if limits:
+        query = query.join(Call, Call.id == DrawnItem.call_id).where(*limits)
+    return {(call, rule): probability for call, rule, probability in session.execute(query)}
+
+
+def _count(count: _Count, places: list[Standing], probability: float | None) -> None:
+    """One item of one call: its findings each by itself, what was not found once for the item.
+
+    `probability` with which the app drew the item: it counts also where somebody had judged the item before.
+    """
     silent = [place for place in places if place.claim not in STRATA]
     for place in places:
         if not place.settled:
@@ -146,6 +167,8 @@ def _count(count: _Count, places: list[Standing]) -> None:
             count.judged[place.claim] += 1
             count.right[place.claim] += place.fault is True
     drawn = next((p.sampling_probability for p in silent if p.sampling_probability is not None), None)
+    if drawn is None and any(p.claim is Claim.NONE and (p.place.whole_item or p.missed) for p in silent):
+        drawn = probability
     if drawn is None:
         count.added += any(place.fault and place.settled for place in silent)
         return
@@ -190,13 +213,32 @@ def _claims(
     return found
 
 
-def _accuracy(rule: str, count: _Count, claims: Mapping[Claim, int]) -> RuleAccuracy:
+def _passed(session: Session, rules: list[str], limits: list[ColumnElement[bool]]) -> dict[str, int]:
+    """How many items of some rules passed on the scorecards in force, those with a suspected finding among them."""
+    if not rules:
+        return {}
+    query = (
+        select(ItemRow.rule, func.count())
+        .join(ScorecardRow, ScorecardRow.id == ItemRow.scorecard_id)
+        .where(ScorecardRow.current, ItemRow.outcome == Outcome.PASS.value, ItemRow.rule.in_(rules))
+        .group_by(ItemRow.rule)
+    )
+    if limits:
+        query = query.join(Call, Call.id == ScorecardRow.call_id).where(*limits)
+    return dict(session.execute(query).all())
+
+
+def _accuracy(rule: str, count: _Count, claims: Mapping[Claim, int], passed: int) -> RuleAccuracy:
     shares = {claim: wilson(count.right[claim], count.judged[claim]) for claim in STRATA}
     return RuleAccuracy(
         rule=rule,
         confirmed=shares[Claim.CONFIRMED],
         suspected=shares[Claim.SUSPECTED],
-        recall=recall_of({claim: (claims.get(claim, 0), shares[claim]) for claim in STRATA}, count.drawn),
+        recall=recall_of(
+            {claim: (claims.get(claim, 0), shares[claim]) for claim in STRATA},
+            count.drawn,
+            passed - claims.get(Claim.SUSPECTED, 0),
+        ),
         claims={claim: claims.get(claim, 0) for claim in STRATA},
         audited=len(count.drawn),
         missed=sum(missed for _, missed in count.drawn),

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from qa.access import AccessDenied, Identity, Right, may, require, within_reach
 from qa.accounts import identity_of
-from qa.call_filter import CallFilter, free_for
+from qa.call_filter import CallFilter, audited, free_for
 from qa.call_lists import Site, condition_of
 from qa.store.accounts import Account
 from qa.store.engine import Store
@@ -174,11 +174,12 @@ def assign(
         people = [_reviewer(session, login) for login in assignees]
         if not people:
             raise NoSuchAssignee("")
+        drawn = set(session.scalars(select(Call.id).where(Call.id.in_(seen), audited())))
         turn = 0
         for call in _calls(session, identity, list(seen)):
             person = people[turn % len(people)]
             holder = _holder(call)
-            if call.review == DONE:
+            if call.review == DONE and call.id not in drawn:
                 group = "done"
             elif call.assigned_to != seen[call.id]:
                 group = "taken"
@@ -238,7 +239,7 @@ def _person(account: Account) -> Identity:
 def _open_calls(session: Session) -> dict[str, int]:
     query = (
         select(Call.assigned_to, func.count())
-        .where(Call.assigned_to.is_not(None), func.coalesce(Call.review, "") != DONE)
+        .where(Call.assigned_to.is_not(None), or_(func.coalesce(Call.review, "") != DONE, audited()))
         .group_by(Call.assigned_to)
     )
     return {login: count for login, count in session.execute(query) if login}

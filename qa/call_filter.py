@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, false, fun
 from sqlalchemy.orm import InstrumentedAttribute
 
 from qa.states import Outcome as FileOutcome
+from qa.store.random_audits import OpenItem
 from qa.store.reviews import CHANGED, DONE
 from qa.store.schema import Call, ItemRow, NightFile, ScorecardRow, Tag
 
@@ -22,7 +23,7 @@ NOBODY = "-"  # in `assigned`: calls that are nobody's
 
 class View(StrEnum):
     MINE = "mine"  # assigned to the person or in their hands, and not yet reviewed
-    WAITING = "waiting"  # below the passing score, fatal, suspected or angry at the end, and not yet reviewed
+    WAITING = "waiting"  # below the passing score, fatal, suspected, angry at the end and not yet reviewed, or drawn
     CHANGED = "changed"  # reviewed, and judged otherwise by the machine since
     REVIEWED = "reviewed"
     ALL = "all"
@@ -64,6 +65,7 @@ class CallFilter:
     suspected: bool = False
     angry: bool = False  # the customer at the end
     silent: bool = False  # a silence of LONG_SILENCE or more
+    audit: bool = False  # an item of a random audit waits for a verdict
     assigned: str = ""  # a login, or NOBODY
     since: date | None = None
     until: date | None = None
@@ -129,6 +131,8 @@ class CallFilter:
             wanted.append(Call.end_emotion == "negative")
         if self.silent:
             wanted.append(long_silence())
+        if self.audit:
+            wanted.append(audited())
         if self.assigned:
             wanted.append(Call.assigned_to.is_(None) if self.assigned == NOBODY else Call.assigned_to == self.assigned)
         if self.since:
@@ -142,7 +146,7 @@ class CallFilter:
             wanted.append(Call.id.in_(scored))
         match self.view:
             case View.MINE:
-                wanted.append(and_(or_(Call.assigned_to == login, held_by(login, at)), ~reviewed()))
+                wanted.append(and_(or_(Call.assigned_to == login, held_by(login, at)), or_(~reviewed(), audited())))
             case View.WAITING:
                 wanted.append(waits(passing))
             case View.CHANGED:
@@ -208,8 +212,13 @@ def reviewed() -> ColumnElement[bool]:
 
 
 def waits(passing: float) -> ColumnElement[bool]:
-    """A person should look: at risk and not yet reviewed, or judged otherwise since it was."""
-    return or_(and_(risky(passing), Call.review.is_(None)), Call.review == CHANGED)
+    """A person should look: at risk and not yet reviewed, judged otherwise since it was, or drawn in a random audit."""
+    return or_(and_(risky(passing), Call.review.is_(None)), Call.review == CHANGED, audited())
+
+
+def audited() -> ColumnElement[bool]:
+    """Items of the call that a random audit drew wait for a verdict."""
+    return Call.id.in_(select(OpenItem.call_id))
 
 
 def long_silence() -> ColumnElement[bool]:
@@ -259,6 +268,7 @@ _READ = {
     "suspected": _flag,
     "angry": _flag,
     "silent": _flag,
+    "audit": _flag,
     "since": date.fromisoformat,
     "until": date.fromisoformat,
     "night": _number,

@@ -16,6 +16,7 @@ from qa.access import Identity, Reach, Right, may, reach, require, within_reach
 from qa.call_filter import WORK, CallFilter, FilterError, free_for
 from qa.store.engine import Store
 from qa.store.queries import occurring
+from qa.store.random_audits import OpenItem
 from qa.store.reviews import CHANGED, DONE
 from qa.store.schema import Call, ItemRow, ScorecardRow, Tag, TranscriptRow, now
 from qa.store.search import search
@@ -51,6 +52,7 @@ class CallRow:
     held_by: str | None  # who has it in hand now
     held_until: datetime | None
     fatal_rules: tuple[str, ...]  # that failed
+    audits: int = 0  # items that a random audit drew and nobody judged yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ def rows_of(
     )
     found = session.execute(query).all()
     fatal = _fatal_rules(session, [call.id for call, _ in found if call.fatal])
+    audits = _open_audits(session, [call.id for call, _ in found])
     at = now()
     rows = []
     for call, signs in found:
@@ -207,9 +210,15 @@ def rows_of(
                 held_by=call.held_by if held else None,
                 held_until=call.held_until if held else None,
                 fatal_rules=tuple(fatal.get(call.id, ())),
+                audits=audits.get(call.id, 0),
             )
         )
     return rows
+
+
+def _open_audits(session: Session, call_ids: Sequence[str]) -> dict[str, int]:
+    query = select(OpenItem.call_id, func.count()).where(OpenItem.call_id.in_(call_ids)).group_by(OpenItem.call_id)
+    return dict(session.execute(query).all())
 
 
 def _fatal_rules(session: Session, call_ids: Sequence[str]) -> dict[str, list[str]]:

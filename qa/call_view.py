@@ -16,6 +16,7 @@ from qa.drafts import drafts_of
 from qa.judging import Judged, verdicts_of
 from qa.levels import LevelScore, levels_of
 from qa.marks import Example, marks_of
+from qa.random_audits import drawn_rules
 from qa.redact import mask_transcript
 from qa.review import audit_look, reached
 from qa.scorecard import Scorecard
@@ -45,6 +46,7 @@ class CallView:
     marks: tuple[Example, ...]
     corrections: tuple[Corrected, ...]
     drafts: Mapping[str, str]
+    drawn: Mapping[str, bool]  # items that a random audit drew → whether they still wait for a verdict
     scoring: bool  # a corrected transcript is being scored
     unmasked: bool
     has_recording: bool
@@ -85,6 +87,7 @@ def open_call(
             marks=tuple(marks_of(session, call_id)),
             corrections=tuple(corrections_of(session, call_id)),
             drafts=drafts_of(session, identity, call_id),
+            drawn=drawn_rules(session, call_id),
             scoring=awaits_score(session, call_id),
             unmasked=unmasked,
             has_recording=call.recording_id is not None,

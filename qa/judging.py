@@ -14,9 +14,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from qa.access import AccessDenied, Identity, Right
+from qa.random_audits import drawn_with
 from qa.review import Conflict, reached
 from qa.scorecard import Item, Scorecard
 from qa.store.accounts import Verdict as VerdictRow
+from qa.store.audit_work import answers_audit
 from qa.store.engine import Store
 from qa.store.queries import audit
 from qa.store.reviews import settle_review
@@ -115,6 +117,9 @@ def judge(store: Store, identity: Identity, given: Judgement) -> int:
             seen={"score": card.fingerprint, **(seen_by or {})},
             **({"event_id": given.event_id} if given.event_id else {}),
         )
+        drawn = drawn_with(session, given.call_id, given.rule) if answers_audit(row) else None
+        if drawn is not None:
+            row.sampling_probability, row.sample = drawn
         return _kept(session, identity, row)
 
 
@@ -152,7 +157,7 @@ def take_back(store: Store, identity: Identity, verdict_id: int, *, restore: boo
                 name: getattr(source, name)
                 for name in (
                     "call_id", "scorecard_id", "rule", "outcome", "finding_status", "turn", "start_char", "end_char",
-                    "start", "end", "note", "seen",
+                    "start", "end", "note", "seen", "sampling_probability", "sample",
                 )
             },
         )  # fmt: skip

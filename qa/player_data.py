@@ -42,7 +42,7 @@ CALL_LABELS = (
     "cancel", "withdraw", "drafts", "scoring", "scored", "scoring_late", "add", "comment", "correct",
     "mark", "not_yet", "changed_items", "contested", "machine_then", "machine_now",
     "gone", "channel", "previous_hit", "next_hit", "window", "by_people", "kept_draft", "line_actions",
-    "no_turns", "judged", "unsaved", "keys_help",
+    "no_turns", "judged", "unsaved", "keys_help", "drawn", "drawn_rest", "drawn_waits",
 )  # fmt: skip
 NEGATIVE = ("angry", "anxious", "sad")
 ROLES = (Role.AGENT, Role.CUSTOMER, Role.IVR)
@@ -52,6 +52,7 @@ CHOICES: Mapping[str, tuple[tuple[Verdict, str], ...]] = {
     "suspected": ((Verdict.RIGHT, "is_so"), (Verdict.WRONG, "is_not_so"), (Verdict.NOT_APPLICABLE, "not_applicable")),
     "open": ((Verdict.RIGHT, "is_pass"), (Verdict.MISSED, "is_fail"), (Verdict.NOT_APPLICABLE, "not_applicable")),
     "not_applicable": ((Verdict.RIGHT, "right"), (Verdict.MISSED, "is_fail")),
+    "drawn": ((Verdict.RIGHT, "audit_right"), (Verdict.MISSED, "audit_missed"), (Verdict.NOT_APPLICABLE, "not_applicable")),
 }
 
 
@@ -330,14 +331,16 @@ def _item(
     mine = [one for one in found if one["rule"] == item.rule]
     shown = {verdict["id"] for one in mine for verdict in one["verdicts"]}
     suspected = any(one.finding.status is FindingStatus.SUSPECTED for one in item.findings)
-    apart = any(one["choices"] for one in mine)
+    group = _group(item, suspected, item.rule in view.drawn)
+    apart = any(one["choices"] for one in mine) and group != "drawn"
     return {
         "rule": item.rule,
         "name": pick(item.name, reader.locale),
         "dimension": item.dimension,
         "outcome": item.outcome.value,
         "outcomeName": text(f"item.{item.outcome}"),
-        "group": _group(item, suspected),
+        "group": group,
+        "waits": view.drawn.get(item.rule, False),
         "fatal": item.fatal,
         "draft": item.draft,
         "cost": f"{item.cost:g}" if item.cost else "",
@@ -345,7 +348,7 @@ def _item(
         "findings": [one["number"] for one in mine],
         "why": pick(rule.why, reader.locale) if rule else "",
         "say": pick(rule.say_instead, reader.locale) if rule else "",
-        "choices": [] if apart else _choices(_kind(item)),
+        "choices": [] if apart else _choices("drawn" if group == "drawn" else _kind(item)),
         "verdicts": [
             _verdict(judged, view, reader)
             for judged in view.verdicts
@@ -390,17 +393,23 @@ def _name(judged: Judged) -> str:
     else:
         kind = "not_applicable" if judged.outcome == Outcome.NOT_APPLICABLE else "judged"
     if judged.verdict == Verdict.MISSED:
+        if judged.outcome == Outcome.PASS and judged.place.whole_item:
+            return "audit_missed"
         return "is_fail" if judged.place.whole_item else "missed_by_machine"
     return next((name for verdict, name in CHOICES[kind] if verdict == judged.verdict), judged.verdict)
 
 
-def _group(item: Item, suspected: bool) -> str:
-    """Where an item stands on the page: faults, what a person must judge, what was passed, the rest."""
+def _group(item: Item, suspected: bool, drawn: bool) -> str:
+    """Where an item stands on the page: faults, what a person must judge, what a random audit drew, what was passed,
+    the rest.
+    """
     if item.outcome is Outcome.FAIL:
         return "faults"
     if suspected or item.outcome is Outcome.NOT_EVALUATED:
         return "to_judge"
-    return "passed" if item.outcome is Outcome.PASS else "rest"
+    if item.outcome is Outcome.PASS:
+        return "drawn" if drawn else "passed"
+    return "rest"
 
 
 # --- people ----------------------------------------------------------------------------------------------------

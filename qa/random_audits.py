@@ -8,18 +8,18 @@ is kept with each item drawn: qa/accuracy.py weighs its verdict by it, as it doe
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import accumulate, islice
-from bisect import bisect_right
 
-from sqlalchemy import ColumnElement, Select, distinct, exists, func, insert, select
+from sqlalchemy import ColumnElement, Select, exists, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from qa.access import Identity, Right, reach, require, Reach, within_reach
+from qa.access import Identity, Reach, Right, reach, require, within_reach
 from qa.rule_versions import newest_version
 from qa.store.audit_work import settle_audit
 from qa.store.engine import Store
@@ -29,7 +29,7 @@ from qa.store.schema import Call, FindingRow, ItemRow, ScorecardRow
 from scoring_rules.model import Expect, FindingStatus, Outcome, Pack
 
 MAX_NAME = 100  # characters
-MAX_UNITS = {"calls": 500, "items": 2_000}  # of one draw
+MAX_UNITS = {"calls": 500, "items": 1_000}  # of one draw
 MAX_SEED = 2**31 - 1
 CHUNK = 500  # ids in one query
 
@@ -194,7 +194,7 @@ def audits(store: Store, identity: Identity, limit: int = 20) -> list[Audit]:
 
 def drawn_rules(session: Session, call_id: str) -> dict[str, bool]:
     """The items of a call that were ever drawn → whether they are still open. Ask for the right to the call before."""
-    drawn = session.scalars(select(distinct(DrawnItem.rule)).where(DrawnItem.call_id == call_id)).all()
+    drawn = session.scalars(select(DrawnItem.rule).where(DrawnItem.call_id == call_id).distinct()).all()
     waits = set(session.scalars(select(OpenItem.rule).where(OpenItem.call_id == call_id)))
     return {rule: rule in waits for rule in drawn}
 

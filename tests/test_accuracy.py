@@ -43,20 +43,20 @@ def test_an_interval_holds_its_share(right: int, wrong: int):
 def test_recall_weighs_every_audited_item_by_what_it_stands_for():
     # 90 true findings; two misses drawn with probability 0.1 stand for twenty.
     claims = {Claim.CONFIRMED: (100, wilson(45, 50)), Claim.SUSPECTED: (0, NONE)}
-    found = recall_of(claims, [(0.1, place < 2) for place in range(200)])
+    found = recall_of(claims, [(0.1, place < 2) for place in range(200)], 2_000)
     assert found is not None
     assert found.value == pytest.approx(90 / 110)
     assert found.low < 90 / 110 < found.high
     # The same misses among items that were all looked at stand for two.
-    whole = recall_of(claims, [(1.0, place < 2) for place in range(200)])
+    whole = recall_of(claims, [(1.0, place < 2) for place in range(200)], 200)
     assert whole is not None
     assert whole.value == pytest.approx(90 / 92)
 
 
 def test_unequal_probabilities_shrink_the_effective_number():
     claims = {Claim.CONFIRMED: (100, wilson(50, 50))}
-    equal = recall_of(claims, [(0.1, False)] * 200)
-    unequal = recall_of(claims, [(0.02, False)] * 20 + [(0.18, False)] * 180)
+    equal = recall_of(claims, [(0.1, False)] * 200, 2_000)
+    unequal = recall_of(claims, [(0.02, False)] * 20 + [(0.18, False)] * 180, 2_000)
     assert equal is not None
     assert unequal is not None
     assert unequal.low < equal.low < 1 == equal.value == equal.high
@@ -64,11 +64,11 @@ def test_unequal_probabilities_shrink_the_effective_number():
 
 def test_recall_is_not_made_up():
     judged = {Claim.CONFIRMED: (10, wilson(5, 5))}
-    assert recall_of(judged, []) is None
-    assert recall_of({Claim.CONFIRMED: (10, NONE)}, [(0.5, False)]) is None  # findings that nobody judged
-    assert recall_of({Claim.CONFIRMED: (0, NONE)}, [(0.5, False)] * 9) is not None
+    assert recall_of(judged, [], 9) is None
+    assert recall_of({Claim.CONFIRMED: (10, NONE)}, [(0.5, False)], 9) is None  # findings that nobody judged
+    assert recall_of({Claim.CONFIRMED: (0, NONE)}, [(0.5, False)] * 9, 9) is not None
     with pytest.raises(ValueError, match="above 0"):
-        recall_of(judged, [(0.0, False)])
+        recall_of(judged, [(0.0, False)], 9)
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
@@ -78,7 +78,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     for _ in range(400):
         drawn = [(0.15, missed) for missed in [True] * 15 + [False] * 1925 if dice.random() < 0.15]
         judged = sum(dice.random() < 45 / 60 for _ in range(40))  # precision 0.75 of 60 claims, 40 of them judged
-        found = recall_of({Claim.CONFIRMED: (60, wilson(judged, 40))}, drawn)
+        found = recall_of({Claim.CONFIRMED: (60, wilson(judged, 40))}, drawn, 1_940)
         assert found is not None
         inside += found.low <= 45 / 60 <= found.high
     assert inside / 400 >= 0.95

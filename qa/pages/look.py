@@ -80,6 +80,8 @@ def reasons(row: CallRow, passing: float, names: Mapping[str, str]) -> list[tupl
         told.append(("‼ " + text("app.why_fatal") + (f" · {' · '.join(fatal)}" if fatal else ""), "fault"))
     if row.changed:
         told.append(("↻ " + text("desk.why_changed"), "warn"))
+    if row.audits:
+        told.append(("⚂ " + text("audits.why", count=row.audits), ""))
     if row.score is not None and row.score < passing:
         told.append(("▼ " + text("app.why_below", passing=f"{passing:g}"), "fault"))
     if row.angry:

@@ -1,6 +1,6 @@
 // The scorecard: three levels of score side by side, and every item with its evidence and everybody's verdicts.
 const SIGN = { fail: "✗", pass: "✓", not_applicable: "–", not_evaluated: "?" };
-const GROUPS = ["faults", "to_judge", "passed", "rest"];
+const GROUPS = ["faults", "to_judge", "drawn", "passed", "rest"];
 
 function withCard(p) {
   const card = p.$(".card");
@@ -17,7 +17,8 @@ function withCard(p) {
     const found = p.state.findings.filter((one) => !one.good).map((one) => of(items.get(one.rule), one));
     const bare = [...items.values()].filter((item) => (item.group === "faults" || item.group === "to_judge") && !item.findings.length);
     const before = p.stop(), same = (a, b) => a.rule === b.rule && a.finding?.finding === b.finding?.finding && a.at === b.at;
-    p.stopList = [...found, ...bare.map((item) => of(item, null))];
+    const drawn = [...items.values()].filter((item) => item.group === "drawn"); // by a random audit: judged as a whole
+    p.stopList = [...found, ...bare.map((item) => of(item, null)), ...drawn.map((item) => of(item, null))];
     p.hit = before ? p.stopList.findIndex((stop) => same(stop, before)) : -1;
   };
   p.goTo = (index, { scroll = true, sound = true } = {}) => {
@@ -108,6 +109,7 @@ function withCard(p) {
     box.dataset.rule = item.rule;
     head.append(p.make("span", "name", `${SIGN[item.outcome]} ${item.name}`), p.make("span", `badge ${item.outcome}`, item.outcomeName));
     if (item.fatal) head.append(p.make("span", "badge fatal", `‼ ${p.L.fatal}`));
+    if (item.waits) head.append(p.make("span", "badge drawn", `⚂ ${p.L.drawn_waits}`));
     if (item.cost) head.append(p.make("span", "badge cost", `−${item.cost} ${p.L.points}`));
     head.title = item.rule;
     box.append(head);
@@ -130,6 +132,20 @@ function withCard(p) {
     if (level.who.length) box.append(p.make("span", "by", `${level.who.join(", ")} · ${level.when}`));
     if (level.changed.length) { const line = p.make("span", "by", `${p.L.changed_items} ${level.changed.length}`); line.title = level.changed.join("\n"); box.append(line); }
     if (level.contested.length) box.append(p.make("span", "badge warn", `⚠ ${p.L.contested}: ${level.contested.join(", ")}`));
+    return box;
+  };
+  // What a random audit drew. One press says of all that still wait that the machine missed nothing.
+  const drawDrawn = (items) => {
+    const box = p.make("section", "drawn"), waits = items.filter((item) => item.waits);
+    box.append(p.make("h3", "", `⚂ ${p.L.drawn} (${items.length})`), ...items.map(drawItem));
+    if (p.sheet.may.judge && waits.length > 1) {
+      const rest = p.button("rest", `✓ ${p.L.drawn_rest} (${waits.length})`, async () => {
+        rest.disabled = true;
+        for (const item of waits) if (!(await p.judge(item, null, "right"))) break;
+      });
+      rest.dataset.key = "drawn rest";
+      box.append(rest);
+    }
     return box;
   };
   p.drawCard = () => {
@@ -161,6 +177,7 @@ function withCard(p) {
       if (!items.length) continue;
       const title = `${p.L[group]} (${items.length})`;
       if (group === "faults" || group === "to_judge") card.append(p.make("h3", "", title), ...items.map(drawItem));
+      else if (group === "drawn") card.append(drawDrawn(items));
       else card.append(folded(group, title, items.map(drawItem)));
     }
     if (p.state.card.gone.length) card.append(p.make("h3", "", p.L.gone), ...p.state.card.gone.map((one) => { const line = drawGiven(one); line.prepend(p.make("code", "", `${one.rule} `)); return line; }));

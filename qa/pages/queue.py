@@ -151,7 +151,7 @@ def _filters(
                 (name, text(label), getattr(wanted, name))
                 for name, label in (
                     ("fatal", "app.field_fatal"), ("suspected", "app.field_suspected"), ("angry", "app.field_angry"),
-                    ("silent", "desk.long_silence"),
+                    ("silent", "desk.long_silence"), ("audit", "audits.field"),
                 )
             ]
         ),

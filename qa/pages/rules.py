@@ -12,7 +12,7 @@ import streamlit as st
 from qa.access import Identity, Right, Role
 from qa.accuracy import RuleAccuracy, Share
 from qa.messages import text
-from qa.pages import look, rules_change, visit
+from qa.pages import look, rules_audit, rules_change, visit
 from qa.pages import markup as m
 from qa.rulebook import encoder_in_force
 from qa.rules_desk import checked_examples, has_sentence_model, rule_accuracy, tried_lines
@@ -324,7 +324,9 @@ def _accuracy(here: visit.Visit, top: str) -> None:
         f'<div class="buttons">{m.submit(text("app.apply"))}</div></form>'
     )
     body = accuracy_table(found, names) if found else m.empty(text("rules_page.nobody_judged"))
-    did = look.block(top + form + body + f'<p class="quietly">{m.escape(text("accuracy.legend"))}</p>', "rules-accuracy")
+    legend = f'<p class="quietly">{m.escape(text("accuracy.legend"))}</p>'
+    did = look.block(top + form + body + legend + rules_audit.section(here), "rules-accuracy")
+    rules_audit.take(here, did)
     if did.get("form") == "days":
         days = {name: value for name, value in did["values"].items() if value}
         st.query_params.from_dict({"view": "accuracy", **days})
