@@ -18,13 +18,15 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
+from qa.imported_reviews import settle_imported
 from qa.messages import text
+from qa.random_audits import silent_items
 from qa.redact import mask
 from qa.store.accounts import Verdict as VerdictRow
 from qa.store.engine import Store
 from qa.store.queries import audit
 from qa.store.reviewed import mark_stale
-from qa.store.schema import Call, FindingRow, ItemRow, ScorecardRow, TranscriptRow, TurnRow
+from qa.store.schema import Call, ItemRow, ScorecardRow, TranscriptRow, TurnRow
 from qa.transcripts import Reader, TranscriptError
 from qa.verdicts import RANKS, Verdict
 from scoring_rules.model import FindingStatus, Outcome
@@ -48,6 +50,7 @@ class VerdictFileError(ValueError):
 class Imported:
     added: int
     known: int  # events that were there already
+    reviewed: int = 0  # calls whose review they finished
 
 
 def import_verdicts(store: Store, path: Path, rules: Iterable[str], *, who: str, dry_run: bool = False) -> Imported:
@@ -76,9 +79,8 @@ def import_verdicts(store: Store, path: Path, rules: Iterable[str], *, who: str,
                     break
     if errors:
         raise VerdictFileError("\n".join(errors))
-    if not dry_run:
-        _store(store, path, known_rules, added, who)
-    return Imported(added, known)
+    reviewed = 0 if dry_run else _store(store, path, known_rules, added, who)
+    return Imported(added, known, reviewed)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -94,17 +96,24 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
-def _store(store: Store, path: Path, rules: set[str], added: int, who: str) -> None:
+def _store(store: Store, path: Path, rules: set[str], added: int, who: str) -> int:
+    """Keep what is new. Returns how many calls are reviewed by it."""
     lines = _lines(path)
+    reviewed = 0
     while batch := list(islice(lines, BATCH)):
         with store.write() as session:
+            touched: set[str] = set()
             for number, line in batch:
                 values = _read(session, Reader(path.name, number), line, rules)
                 if not _stored(session, values, path, number):
                     session.add(VerdictRow(**values))
                     mark_stale(session, values["call_id"])
+                    touched.add(values["call_id"])
+            session.flush()
+            reviewed += sum(settle_imported(session, call_id, who) for call_id in sorted(touched))
     with store.write() as session:
-        audit(session, who, "verdicts imported", file=path.name, count=added)
+        audit(session, who, "verdicts imported", file=path.name, count=added, reviewed=reviewed)
+    return reviewed
 
 
 def _stored(session: Session, values: dict[str, Any], path: Path, number: int) -> bool:
@@ -303,17 +312,9 @@ def draw_audit(
     Items that are not applicable or not evaluated are left out.
     """
     dice = random.Random(seed)
-    claimed = exists().where(
-        FindingRow.scorecard_id == ItemRow.scorecard_id,
-        FindingRow.rule == ItemRow.rule,
-        FindingRow.status == FindingStatus.SUSPECTED.value,
-        ItemRow.rule.not_in(list(present)),
-    )
     query = (
-        select(ScorecardRow.call_id, ScorecardRow.fingerprint, ItemRow.rule, ItemRow.outcome)
-        .join(ItemRow, ItemRow.scorecard_id == ScorecardRow.id)
-        .join(Call, Call.id == ScorecardRow.call_id)
-        .where(ScorecardRow.current, ItemRow.outcome == Outcome.PASS.value, ~claimed, *where)
+        silent_items(present, *where)
+        .with_only_columns(ScorecardRow.call_id, ScorecardRow.fingerprint, ItemRow.rule, ItemRow.outcome)
         .order_by(ScorecardRow.call_id, ItemRow.rule)
         .execution_options(yield_per=BATCH)
     )

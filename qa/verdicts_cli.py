@@ -46,6 +46,8 @@ def import_file(
             typer.echo(text("verdicts.nothing_stored"), err=True)
             raise typer.Exit(Exit.USAGE) from error
     typer.echo(text("verdicts.would_import" if dry_run else "verdicts.imported", added=done.added, known=done.known), err=True)
+    if done.reviewed:
+        typer.echo(text("verdicts.reviewed", count=done.reviewed), err=True)
 
 
 @app.command("export", help=text("verdicts.export"))

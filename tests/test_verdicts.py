@@ -10,17 +10,23 @@ from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
-from appsite import AppSite, build
+from appsite import AppSite, build, ids, judge_anew
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from qa.access import Identity, Role
+from qa.call_filter import CallFilter
 from qa.messages import in_language
+from qa.random_audits import Frame, Unit, audits, draw_into_queue
+from qa.store.accounts import Review
 from qa.store.accounts import Verdict as Row
-from qa.store.schema import AuditEvent, FindingRow, ItemRow, ScorecardRow
+from qa.store.random_audits import DrawnItem
+from qa.store.schema import AuditEvent, Call, FindingRow, ItemRow, ScorecardRow
+from qa.store.scorecards import load_scorecard
 from qa.verdict_files import VerdictFileError, draw_audit, export_verdicts, import_verdicts
 from qa.verdicts import Claim, Verdict, claim_of, says_fault, stands
-from scoring_rules.model import Expect, Outcome
+from scoring_rules.model import Expect, FindingStatus, Outcome
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 GOOD = {
@@ -266,3 +272,100 @@ def test_a_completed_draw_is_imported(site: AppSite, tmp_path: Path):
     assert {(row.sample, row.sampling_probability, row.source) for row in rows} == {("W10", 0.5, "import")}
     assert all(row.scorecard_id for row in rows)
     assert Verdict.RIGHT in {row.verdict for row in rows}
+
+
+# --- reviews that come in with them ---------------------------------------------------------------------------
+
+
+def faults_of(site: AppSite, call_id: str, *, whole: bool = False) -> list[dict]:
+    """Lines that judge every fault and all that is suspected on a call, each finding by itself or each item as a whole."""
+    with site.store.read() as session:
+        card = load_scorecard(session, call_id)
+    lines = []
+    for item in card.items:
+        found = [
+            one.finding for one in item.findings
+            if one.finding.status is FindingStatus.SUSPECTED or (one.finding.status is FindingStatus.CONFIRMED and item.outcome is Outcome.FAIL)
+        ]  # fmt: skip
+        if item.draft or item.outcome not in (Outcome.FAIL, Outcome.PASS) or (item.outcome is Outcome.PASS and not found):
+            continue
+        line = {key: GOOD[key] for key in ("format", "who", "role", "verdict")}
+        line |= {"call": call_id, "rule": item.rule, "outcome": item.outcome.value, "scorecard": card.fingerprint}
+        for one in [None] if whole or not found else found:
+            event = {**line, "event": f"{call_id} {len(lines)}", "at": f"2026-03-03T10:{len(lines):02d}:00+08:00"}
+            if one is not None:
+                place = one.evidence[0] if one.evidence else None
+                event["finding"] = one.status.value
+                if place is not None:
+                    named = {"turn": place.turn, "start_char": place.start_char, "end_char": place.end_char, "start": place.start, "end": place.end}
+                    event |= {name: value for name, value in named.items() if value is not None}
+            lines.append(event)
+    return lines
+
+
+def review_of(site: AppSite, call_id: str) -> tuple[str | None, list[Review]]:
+    with site.store.read() as session:
+        state = session.scalar(select(Call.review).where(Call.id == call_id))
+        return state, list(session.scalars(select(Review).where(Review.call_id == call_id)))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_verdicts_on_all_that_a_review_needs_finish_it(site: AppSite, tmp_path: Path, whole: bool):
+    lines = faults_of(site, "refund", whole=whole)
+    assert len(lines) > 3
+    waiting = ids(site, Identity("i", "i", Role.INSPECTOR), CallFilter())
+    assert "refund" in waiting
+    done = take(site, write(tmp_path / "a.jsonl", *lines[:-1]))
+    assert (done.reviewed, review_of(site, "refund")) == (0, (None, []))
+    done = take(site, write(tmp_path / "b.jsonl", lines[-1]))
+    state, [review] = review_of(site, "refund")
+    assert (done.added, done.reviewed, state) == (1, 1, "done")
+    assert (review.who, review.at.isoformat()) == ("wang", f"2026-03-03T02:{len(lines) - 1:02d}:00+00:00")
+    assert ids(site, Identity("i", "i", Role.INSPECTOR), CallFilter()) == [call for call in waiting if call != "refund"]
+    with site.store.read() as session:
+        entry = session.scalars(select(AuditEvent).where(AuditEvent.action == "review imported")).one()
+    assert (entry.who, entry.call_id, entry.detail) == ("test", "refund", {"reviewer": "wang"})
+    # Once; and the call comes back when the machine judges otherwise, as every reviewed call.
+    assert take(site, tmp_path / "b.jsonl").reviewed == 0
+    with site.store.write() as session:
+        judge_anew(session, session.get_one(Call, "refund"), without="neg.cannot")
+    assert review_of(site, "refund")[0] == "changed"
+
+
+def test_verdicts_that_do_not_cover_a_call_leave_it_waiting(site: AppSite, tmp_path: Path):
+    lines = faults_of(site, "refund", whole=True)
+    # On what the scorecard no longer says; only a missed fault; withdrawn.
+    stale = {**lines[0], "outcome": "pass"}
+    missed = {**lines[0], "verdict": "missed", "turn": 0, "start_char": 0, "end_char": 2}
+    for number, first in enumerate((stale, missed)):
+        some = [{**line, "event": f"{number} {place}"} for place, line in enumerate([first, *lines[1:]])]
+        assert take(site, write(tmp_path / f"{number}.jsonl", *some)).reviewed == 0
+    withdrawn = {**lines[1], "event": "w", "verdict": "withdrawn", "at": "2026-03-03T11:00:00+08:00"}
+    done = take(site, write(tmp_path / "w.jsonl", withdrawn, {**lines[0], "event": "at last", "at": "2026-03-03T11:01:00+08:00"}))
+    assert (done.reviewed, review_of(site, "refund")) == (0, (None, []))
+    again = {**lines[1], "event": "again", "at": "2026-03-03T11:02:00+08:00"}
+    assert take(site, write(tmp_path / "again.jsonl", again)).reviewed == 1
+
+
+def test_a_call_without_a_fault_is_not_reviewed_by_a_stray_verdict(site: AppSite, tmp_path: Path):
+    clean = {key: GOOD[key] for key in ("format", "event", "at", "who", "role", "rule", "verdict")}
+    with site.store.write() as session:
+        for rule in {line["rule"] for line in faults_of(site, "thanks")}:
+            session.execute(update(ItemRow).where(ItemRow.rule == rule).values(outcome="not_applicable"))
+    assert take(site, write(tmp_path / "v.jsonl", {**clean, "call": "thanks", "outcome": "pass"})).reviewed == 0
+    assert review_of(site, "thanks") == (None, [])
+
+
+def test_an_audit_drawn_here_and_judged_elsewhere_is_settled(site: AppSite, tmp_path: Path):
+    admin = Identity("r", "r", Role.ADMIN)
+    draw_into_queue(site.store, admin, site.desk.pack, "W10", Unit.ITEMS, 5, 1, Frame())
+    with site.store.read() as session:
+        drawn = session.scalars(select(DrawnItem)).all()
+    lines = [
+        {**{key: GOOD[key] for key in ("format", "at", "who", "role", "verdict")}, "event": f"d{n}", "call": one.call_id,
+         "rule": one.rule, "outcome": "pass", "sampling_probability": one.probability, "sample": "W10"}
+        for n, one in enumerate(drawn)
+    ]  # fmt: skip
+    take(site, write(tmp_path / "v.jsonl", *lines[1:]))
+    assert [one.open for one in audits(site.store, admin)] == [1]
+    assert ids(site, admin, CallFilter(audit=True)) == [drawn[0].call_id]
