@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -12,8 +12,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, false, func, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from qa.reviewed import Result
 from qa.states import Outcome as FileOutcome
+from qa.store.figures import FAIL, FATAL_BITS
 from qa.store.random_audits import OpenItem
+from qa.store.reviewed import ReviewedResult
 from qa.store.reviews import CHANGED, DONE
 from qa.store.schema import Call, ItemRow, NightFile, ScorecardRow, Tag
 
@@ -57,11 +60,13 @@ class CallFilter:
     queue: str = ""
     kind: str = ""
     tag: str = ""
-    rule: str = ""  # failed on the current scorecard
+    rule: str = ""  # failed, by the result that counts
     words: str = ""  # spoken in the call
     below: float | None = None  # score
     above: float | None = None  # score, itself included
     fatal: bool = False
+    fatal_class: str = ""  # one of FATAL_BITS: an item of that class failed
+    result: Result = Result.MACHINE  # by which `rule`, `below`, `above`, `fatal` and `fatal_class` are asked
     suspected: bool = False
     angry: bool = False  # the customer at the end
     silent: bool = False  # a silence of LONG_SILENCE or more
@@ -101,10 +106,17 @@ class CallFilter:
         return replace(self, page=page)
 
     def condition(
-        self, passing: float, zone: ZoneInfo, holding: Sequence[str] | None, login: str, at: datetime
+        self,
+        passing: float,
+        zone: ZoneInfo,
+        holding: Sequence[str] | None,
+        login: str,
+        at: datetime,
+        places: Collection[tuple[int, int]] = (),
     ) -> ColumnElement[bool]:
         """The condition on `calls`. `passing` is the score below which a call fails; `holding` the calls that hold
-        `words`, as the search found them; `login` whose list it is, `at` when.
+        `words`, as the search found them; `login` whose list it is, `at` when; `places` where `rule` stands among the
+        outcomes of reviewed results: layout and place.
         """
         wanted: list[ColumnElement[bool]] = []
         for column in (Call.agent, Call.team, Call.queue, Call.kind):
@@ -112,19 +124,10 @@ class CallFilter:
                 wanted.append(column == value)
         if self.tag:
             wanted.append(Call.id.in_(select(Tag.call_id).where(Tag.tag == self.tag)))
-        if self.rule:
-            failed = select(ScorecardRow.call_id).join(ItemRow, ItemRow.scorecard_id == ScorecardRow.id)
-            wanted.append(
-                Call.id.in_(failed.where(ScorecardRow.current, ItemRow.rule == self.rule, ItemRow.outcome == "fail"))
-            )
         if holding is not None:
             wanted.append(Call.id.in_(holding))
-        if self.below is not None:
-            wanted.append(Call.score < self.below)
-        if self.above is not None:
-            wanted.append(Call.score >= self.above)
-        if self.fatal:
-            wanted.append(Call.fatal.is_(True))
+        if found := self._found(places):
+            wanted.append(and_(*found))
         if self.suspected:
             wanted.append(Call.suspected > 0)
         if self.angry:
@@ -156,6 +159,46 @@ class CallFilter:
             case View.ALL:
                 pass
         return and_(Call.score.is_not(None), *wanted)
+
+    def _found(self, places: Collection[tuple[int, int]]) -> list[ColumnElement[bool]]:
+        """What is asked of the result that counts."""
+        machine = self._figures(Call)
+        if self.rule:
+            failed = select(ScorecardRow.call_id).join(ItemRow, ItemRow.scorecard_id == ScorecardRow.id)
+            machine.append(
+                Call.id.in_(failed.where(ScorecardRow.current, ItemRow.rule == self.rule, ItemRow.outcome == "fail"))
+            )
+        if self.result is Result.MACHINE or not machine:
+            return machine
+        people = self._figures(ReviewedResult)
+        if self.rule:
+            people.append(
+                or_(
+                    false(),
+                    *(
+                        and_(
+                            ReviewedResult.layout_id == layout,
+                            func.substr(ReviewedResult.outcomes, place + 1, 1) == FAIL,
+                        )
+                        for layout, place in places
+                    ),
+                )
+            )
+        # Few calls are reviewed: of all others the machine's columns and their indexes do.
+        judged = select(ReviewedResult.call_id).where(ReviewedResult.level.is_not(None))
+        return [or_(and_(*machine, Call.id.not_in(judged)), Call.id.in_(judged.where(*people)))]
+
+    def _figures(self, of: type[Call] | type[ReviewedResult]) -> list[ColumnElement[bool]]:
+        wanted: list[ColumnElement[bool]] = []
+        if self.below is not None:
+            wanted.append(of.score < self.below)
+        if self.above is not None:
+            wanted.append(of.score >= self.above)
+        if self.fatal or self.fatal_class:
+            wanted.append(of.fatal.is_(True))  # by its index; classes are only looked at where there is one
+        if self.fatal_class:
+            wanted.append(of.fatal_classes.bitwise_and(FATAL_BITS[self.fatal_class]) != 0)
+        return wanted
 
     def order(self, *, backwards: bool = False) -> tuple[ColumnExpressionArgument[Any], ...]:
         """How the list is sorted."""
@@ -245,6 +288,12 @@ def _flag(raw: str) -> bool:
     return raw == "1"
 
 
+def _fatal_class(raw: str) -> str:
+    if raw not in FATAL_BITS:
+        raise ValueError(raw)
+    return raw
+
+
 def _score(raw: str) -> float:
     value = float(raw)
     if not 0 <= value <= 1_000:
@@ -265,6 +314,8 @@ _READ = {
     "below": _score,
     "above": _score,
     "fatal": _flag,
+    "fatal_class": _fatal_class,
+    "result": Result,
     "suspected": _flag,
     "angry": _flag,
     "silent": _flag,

@@ -14,11 +14,14 @@ from sqlalchemy.orm import Session
 
 from qa.access import Identity, Reach, Right, may, reach, require, within_reach
 from qa.call_filter import WORK, CallFilter, FilterError, free_for
+from qa.levels import Level
+from qa.reviewed import Result
 from qa.store.engine import Store
 from qa.store.queries import occurring
 from qa.store.random_audits import OpenItem
+from qa.store.reviewed import ReviewedResult
 from qa.store.reviews import CHANGED, DONE
-from qa.store.schema import Call, ItemRow, ScorecardRow, Tag, TranscriptRow, now
+from qa.store.schema import Call, ItemLayout, ItemRow, ScorecardRow, Tag, TranscriptRow, now
 from qa.store.search import search
 
 PAGE_SIZE = 25
@@ -52,7 +55,17 @@ class CallRow:
     held_by: str | None  # who has it in hand now
     held_until: datetime | None
     fatal_rules: tuple[str, ...]  # that failed
+    as_reviewed: AsReviewed | None = None  # None: nobody judged it; `score` and `fatal` are the machine's
     audits: int = 0  # items that a random audit drew and nobody judged yet
+
+
+@dataclass(frozen=True, slots=True)
+class AsReviewed:
+    """What people made of a call."""
+
+    level: Level  # the highest that judged it
+    score: float | None
+    fatal: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +168,18 @@ def condition_of(
         refuse_numbers(identity, wanted.words)
         matches = search(session, wanted.words, limit=WORDS_LIMIT, calls=within)
         holding, cut = sorted({match.call_id for match in matches}), len(matches) == WORDS_LIMIT
-    return and_(within, wanted.condition(site.passing, site.zone, holding, identity.login, now())), cut
+    places = places_of(session, wanted.rule) if wanted.result is Result.REVIEWED and wanted.rule else ()
+    return and_(within, wanted.condition(site.passing, site.zone, holding, identity.login, now(), places)), cut
+
+
+def places_of(session: Session, rule: str) -> list[tuple[int, int]]:
+    """(layout, place) of every order of items that has the rule."""
+    return [
+        (layout.id, place)
+        for layout in session.scalars(select(ItemLayout))
+        for place, (name, _) in enumerate(layout.items)
+        if name == rule
+    ]
 
 
 def refuse_numbers(identity: Identity, words: str) -> None:
@@ -176,17 +200,18 @@ def rows_of(
     # The page first, then what hangs on its rows: else that would be looked up for every call of the list.
     page = select(Call.id).where(condition).order_by(*order).limit(limit).offset(offset).subquery()
     query = (
-        select(Call, TranscriptRow.signs)
+        select(Call, TranscriptRow.signs, ReviewedResult)
         .join(page, page.c.id == Call.id)
+        .outerjoin(ReviewedResult, and_(ReviewedResult.call_id == Call.id, ~ReviewedResult.stale))
         .outerjoin(TranscriptRow, and_(TranscriptRow.call_id == Call.id, TranscriptRow.current))
         .order_by(*order)
     )
     found = session.execute(query).all()
-    fatal = _fatal_rules(session, [call.id for call, _ in found if call.fatal])
-    audits = _open_audits(session, [call.id for call, _ in found])
+    fatal = _fatal_rules(session, [call.id for call, _, _ in found if call.fatal])
+    audits = _open_audits(session, [call.id for call, _, _ in found])
     at = now()
     rows = []
-    for call, signs in found:
+    for call, signs, people in found:
         held = call.held_until is not None and call.held_until > at
         rows.append(
             CallRow(
@@ -210,6 +235,7 @@ def rows_of(
                 held_by=call.held_by if held else None,
                 held_until=call.held_until if held else None,
                 fatal_rules=tuple(fatal.get(call.id, ())),
+                as_reviewed=people and AsReviewed(Level(people.level or ""), people.score, bool(people.fatal)),
                 audits=audits.get(call.id, 0),
             )
         )

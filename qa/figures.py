@@ -1,7 +1,8 @@
 """The figures of the board: how many calls, how good, which items fail, whose, and when.
 
-Counted are calls with a score, by the machine's result in force. Fatal errors and non-fatal ones are told apart and
-never blended, and what was not applicable or not evaluated counts nowhere:
+Counted are calls with a score, by the machine's result in force or, where a scope asks for it, by what people made of
+the calls that they judged. Fatal errors and non-fatal ones are told apart and never blended, and what was not
+applicable or not evaluated counts nowhere:
 
 - fatal accuracy of a class = calls without a fatal error of that class ÷ calls;
 - non-fatal accuracy = 1 − errors ÷ opportunities.
@@ -9,6 +10,9 @@ never blended, and what was not applicable or not evaluated counts nowhere:
 Intervals are Wilson's at 95 %. Items of one call go together, so for the non-fatal accuracy the number of
 opportunities is divided by the design effect of the calls (a ratio's variance by linearisation; Korn and Graubard,
 1998): without it, intervals would be too narrow.
+
+People judge few calls of many. So reviewed figures are the machine's of all calls, less the machine's of the judged
+ones, plus what people made of those: the large count is the same, and the same index serves it.
 """
 
 from __future__ import annotations
@@ -21,26 +25,28 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from sqlalchemy import ColumnElement, Integer, and_, case, cast, func, literal, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from qa.access import Identity, Right, require, within_reach
 from qa.call_filter import CallFilter, View
 from qa.call_lists import Site
+from qa.reviewed import Result
 from qa.store.engine import Store
 from qa.store.figures import FAIL, FATAL_BITS, NON_FATAL, PASS
+from qa.store.reviewed import ReviewedResult
 from qa.store.schema import Call, ItemLayout
 
 Z = 1.959964  # of the normal distribution, two-sided 95 %
 FEW_CALLS = 30  # below this a figure says little, and is shown so
 BIN = 5  # points of a bar of the distribution
 DAY_SECONDS = 86_400
-SCOPE_FIELDS = ("team", "agent", "queue", "kind", "since", "until")
+SCOPE_FIELDS = ("team", "agent", "queue", "kind", "since", "until", "result")
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which calls are counted; empty fields do not filter. Days are the site's, both included."""
+    """Which calls are counted, and by which result; empty fields do not filter. Days are the site's, both included."""
 
     team: str = ""
     agent: str = ""
@@ -48,6 +54,7 @@ class Scope:
     kind: str = ""
     since: date | None = None
     until: date | None = None
+    result: Result = Result.MACHINE
 
     @classmethod
     def from_address(cls, query: Mapping[str, str]) -> Scope:
@@ -103,6 +110,9 @@ class Sums:
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __sub__(self, other: Sums) -> Sums:
+        return Sums(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 
     @property
     def few(self) -> bool:
@@ -202,6 +212,7 @@ class Board:
     weeks: tuple[Group, ...]  # name: date of the Monday
     teams: tuple[Group, ...]
     agents: tuple[Group, ...]
+    judged: int = 0  # of the calls, those counted as people judged them
 
 
 def board(store: Store, identity: Identity, scope: Scope, site: Site, right: Right = Right.SEE) -> Board:
@@ -209,7 +220,7 @@ def board(store: Store, identity: Identity, scope: Scope, site: Site, right: Rig
     require(identity, right)
     condition = and_(within_reach(identity, right), scope.condition(site.zone))
     with store.read() as session:
-        count = _Counter(session, condition, site)
+        count = _Counter(session, condition, site, scope.result)
         by_day = count.by(_day(session, site.zone))
         days = [Group(_date(number), sums) for (number,), sums in by_day.items() if number is not None]
         days.sort(key=lambda group: group.name)
@@ -222,6 +233,7 @@ def board(store: Store, identity: Identity, scope: Scope, site: Site, right: Rig
             weeks=tuple(_weeks(days)),
             teams=_named((team, sums) for (team, _), sums in by_agent.items()),
             agents=_named((agent, sums) for (_, agent), sums in by_agent.items()),
+            judged=count.judged(),
         )
 
 
@@ -239,60 +251,112 @@ def span_of_days(store: Store, identity: Identity, zone: ZoneInfo) -> tuple[date
 
 
 class _Counter:
-    """Counts the calls that a condition chooses, in the database."""
+    """Counts the calls that a condition chooses, by one result, in the database."""
 
-    def __init__(self, session: Session, condition: ColumnElement[bool], site: Site) -> None:
-        self._session, self._condition = session, condition
-        errors, whole = Call.errors, Call.opportunities
-        self._sums = (
+    def __init__(self, session: Session, condition: ColumnElement[bool], site: Site, result: Result) -> None:
+        self._session, self._site = session, site
+        self._terms = [_Term(1, Call, condition)]
+        if result is Result.REVIEWED:
+            # The condition looks at the machine's score: a call without one is not judged either.
+            judged = and_(condition, ReviewedResult.level.is_not(None))
+            self._terms += [
+                _Term(-1, Call, judged, corrects=True),
+                _Term(1, ReviewedResult, and_(judged, ReviewedResult.score.is_not(None)), corrects=True),
+            ]
+
+    def by(self, *keys: Any) -> dict[tuple[Any, ...], Sums]:
+        found: dict[tuple[Any, ...], Sums] = {}
+        for term in self._terms:
+            for row in self._session.execute(term.select(*keys, *self._sums(term.of)).group_by(*keys)):
+                key, sums = tuple(row[: len(keys)]), _sums(row[len(keys) :])
+                before = found.get(key, Sums())
+                found[key] = before + sums if term.sign > 0 else before - sums
+        return {key: sums for key, sums in found.items() if sums.calls}
+
+    def judged(self) -> int:
+        """How many calls are counted as people judged them."""
+        return sum(
+            self._session.scalar(term.select(func.count())) or 0
+            for term in self._terms
+            if term.of is ReviewedResult
+        )
+
+    def _sums(self, of: Counted) -> tuple[Any, ...]:
+        errors, whole = of.errors, of.opportunities
+        return (
             func.count(),
-            func.sum(Call.score),
-            func.sum(Call.score * Call.score),
-            func.sum(cast(Call.score < site.passing, Integer)),
+            func.sum(of.score),
+            func.sum(of.score * of.score),
+            func.sum(cast(of.score < self._site.passing, Integer)),
             func.sum(errors),
             func.sum(whole),
             func.sum(errors * errors),
             func.sum(errors * whole),
             func.sum(whole * whole),
-            *(func.sum(Call.fatal_classes.bitwise_and(bit)) / bit for bit in FATAL_BITS.values()),
+            *(func.sum(of.fatal_classes.bitwise_and(bit)) / bit for bit in FATAL_BITS.values()),
         )
-
-    def by(self, *keys: Any) -> dict[tuple[Any, ...], Sums]:
-        rows = self._session.execute(select(*keys, *self._sums).where(self._condition).group_by(*keys))
-        return {tuple(row[: len(keys)]): _sums(row[len(keys) :]) for row in rows}
 
     def bars(self) -> tuple[Bar, ...]:
         """Every bar from the lowest that has calls up to the highest, the empty ones between included."""
-        number = _whole(self._session, Call.score / BIN)
-        rows = self._session.execute(
-            select(number, func.count(), func.max(Call.score)).where(self._condition).group_by(number)
-        ).all()
-        if not rows:
+        counts: dict[int, int] = {}
+        within: dict[int, int] = {}  # of these, with more than the bar's first point
+        for term in self._terms:
+            score = term.of.score
+            number = _whole(self._session, score / BIN)
+            more = func.sum(cast(score > number * BIN, Integer))
+            for bar, count, inside in self._session.execute(
+                term.select(number, func.count(), more).group_by(number)
+            ):
+                counts[int(bar)] = counts.get(int(bar), 0) + term.sign * int(count)
+                within[int(bar)] = within.get(int(bar), 0) + term.sign * int(inside)
+        there = [bar for bar, count in counts.items() if count]
+        if not there:
             return ()
-        counts = {int(row[0]): int(row[1]) for row in rows}
-        last = max(counts)
-        if last and max(row[2] or 0.0 for row in rows) == last * BIN:  # the full score belongs to the last whole bar
+        last = max(there)
+        if last and not within[last]:  # the full score belongs to the last whole bar
             counts[last - 1] = counts.get(last - 1, 0) + counts.pop(last)
             last -= 1
-        return tuple(Bar(n * BIN, (n + 1) * BIN, counts.get(n, 0)) for n in range(min(counts), last + 1))
+        return tuple(Bar(n * BIN, (n + 1) * BIN, counts.get(n, 0)) for n in range(min(min(there), last), last + 1))
 
     def items(self) -> tuple[ItemFigure, ...]:
-        rows = self._session.execute(
-            select(Call.layout_id, Call.outcomes, func.count())
-            .where(self._condition, Call.layout_id.is_not(None))
-            .group_by(Call.layout_id, Call.outcomes)
-        ).all()
-        layouts: dict[int | None, list[Any]] = {row.id: row.items for row in self._session.scalars(select(ItemLayout))}
+        layouts: dict[int | None, list[Any]] = {
+            row.id: row.items for row in self._session.scalars(select(ItemLayout))
+        }
         failed: dict[tuple[str, str], int] = {}
         judged: dict[tuple[str, str], int] = {}
-        for layout_id in {row[0] for row in rows if row[0] is not None}:
-            items = layouts[layout_id]
-            patterns = [(row[1] or "", row[2]) for row in rows if row[0] == layout_id]
-            fails, passes = _spread(patterns, len(items))
-            for (rule, fault_class), fail, ok in zip(items, fails, passes, strict=True):
-                failed[rule, fault_class] = failed.get((rule, fault_class), 0) + fail
-                judged[rule, fault_class] = judged.get((rule, fault_class), 0) + fail + ok
+        for term in self._terms:
+            rows = self._session.execute(
+                term.select(term.of.layout_id, term.of.outcomes, func.count())
+                .where(term.of.layout_id.is_not(None))
+                .group_by(term.of.layout_id, term.of.outcomes)
+            ).all()
+            for layout_id in {row[0] for row in rows}:
+                items = layouts[layout_id]
+                patterns = [(row[1] or "", term.sign * row[2]) for row in rows if row[0] == layout_id]
+                fails, passes = _spread(patterns, len(items))
+                for (rule, fault_class), fail, ok in zip(items, fails, passes, strict=True):
+                    failed[rule, fault_class] = failed.get((rule, fault_class), 0) + fail
+                    judged[rule, fault_class] = judged.get((rule, fault_class), 0) + fail + ok
         return _pareto(failed, judged)
+
+
+Counted = type[Call] | type[ReviewedResult]  # both name their columns alike
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """One count among those that are added up, or taken off."""
+
+    sign: int
+    of: Counted  # whose columns are counted
+    condition: ColumnElement[bool]
+    corrects: bool = False  # only calls that people judged
+
+    def select(self, *columns: Any) -> Select[Any]:
+        query = select(*columns).select_from(Call)
+        if self.corrects:
+            query = query.join(ReviewedResult, ReviewedResult.call_id == Call.id)
+        return query.where(self.condition)
 
 
 def _spread(patterns: Sequence[tuple[str, int]], width: int) -> tuple[list[int], list[int]]:

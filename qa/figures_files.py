@@ -24,6 +24,7 @@ from qa.export import FORMULA_STARTS
 from qa.figures import Board, Group, Scope, Share, board
 from qa.messages import LANGUAGES, in_language, text
 from qa.redact import mask_identifier
+from qa.reviewed import Result, catch_up
 from qa.store.engine import Store
 from qa.store.figures import FATAL_BITS
 from qa.store.queries import audit
@@ -36,25 +37,28 @@ GROUP_COLUMNS = (
     "customer_critical_calls", "customer_critical_accuracy", "customer_critical_low", "customer_critical_high",
     "business_critical_calls", "business_critical_accuracy", "business_critical_low", "business_critical_high",
     "compliance_critical_calls", "compliance_critical_accuracy", "compliance_critical_low", "compliance_critical_high",
+    "result",
 )  # fmt: skip
-ITEM_COLUMNS = ("rule", "name", "class", "failed", "judged", "fail_rate", "low", "high", "cumulative_share")
-BAR_COLUMNS = ("score_from", "score_to", "calls")
+ITEM_COLUMNS = ("rule", "name", "class", "failed", "judged", "fail_rate", "low", "high", "cumulative_share", "result")
+BAR_COLUMNS = ("score_from", "score_to", "calls", "result")
 Table = tuple[Sequence[str], list[Sequence[Any]]]  # column names, rows
 
 
-def tables(found: Board, names: Mapping[str, str]) -> dict[str, Table]:
-    """The board as tables: `groups`, `items`, `distribution`. `names` are those of the rules."""
+def tables(found: Board, names: Mapping[str, str], result: Result) -> dict[str, Table]:
+    """The board as tables: `groups`, `items`, `distribution`. `names` are those of the rules; every row says by which
+    result it is counted.
+    """
     return {
-        "groups": (GROUP_COLUMNS, list(_groups(found))),
+        "groups": (GROUP_COLUMNS, [(*row, result.value) for row in _groups(found)]),
         "items": (
             ITEM_COLUMNS,
             [
                 (item.rule, names.get(item.rule, ""), item.fault_class, item.failed, item.judged,
-                 *_share(item.rate), item.cumulative)
+                 *_share(item.rate), item.cumulative, result.value)
                 for item in found.items
             ],
         ),
-        "distribution": (BAR_COLUMNS, [(bar.low, bar.high, bar.calls) for bar in found.bars]),
+        "distribution": (BAR_COLUMNS, [(bar.low, bar.high, bar.calls, result.value) for bar in found.bars]),
     }  # fmt: skip
 
 
@@ -144,12 +148,14 @@ def _answer(desk: Desk, request: Request) -> Response:
     try:
         scope = Scope.from_address(request.query_params)
         note_export(desk.store, request.state.identity, scope, form, name)
+        if scope.result is Result.REVIEWED:
+            catch_up(desk.store, desk.pack)
         found = board(desk.store, request.state.identity, scope, desk.site, Right.EXPORT)
     except AccessDenied:
         return PlainTextResponse("forbidden", HTTPStatus.FORBIDDEN, headers=PRIVATE)
     except FilterError as error:
         return PlainTextResponse(f"no such filter: {error}", HTTPStatus.BAD_REQUEST, headers=PRIVATE)
-    made = tables(found, {rule.id: pick(rule.name, language) for rule in desk.pack.rules})
+    made = tables(found, {rule.id: pick(rule.name, language) for rule in desk.pack.rules}, scope.result)
     with in_language(language):
         body = as_xlsx(made) if form == "xlsx" else as_csv(made[name])
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" if form == "xlsx" else "text/csv"

@@ -6,9 +6,10 @@ to date, as the call page does, and stays until somebody judges again or the mac
 
 from __future__ import annotations
 
+import threading
 from enum import StrEnum
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from qa.levels import levels_of
@@ -19,7 +20,9 @@ from qa.store.schema import ScorecardRow, TranscriptRow
 from qa.store.scorecards import load_scorecard
 from scoring_rules.model import Pack
 
-BATCH_CALLS = 50  # in one transaction: others write between
+BATCH_CALLS = 10  # in one transaction: others write between
+AT_ONCE = 60  # calls that a page waits for: a second; many are stale only after many calls were scored anew
+_behind = threading.Lock()  # held while the rest is reckoned behind the pages
 
 
 class Result(StrEnum):
@@ -29,30 +32,45 @@ class Result(StrEnum):
     REVIEWED = "reviewed"  # as people judged it, where they did; else the machine's
 
 
-def catch_up(store: Store, pack: Pack) -> int:
-    """Reckon every stale result anew. Returns how many; to be called before reviewed results are read."""
+def catch_up(store: Store, pack: Pack, limit: int | None = None) -> int:
+    """Reckon stale results anew, all or some. Returns how many are still stale."""
     done = 0
-    while _any_stale(store):
+    while (waiting := _stale(store)) and (limit is None or done < limit):
         with store.write() as session:
-            # A verdict that is being given holds its row; it stays stale and is taken next time.
-            stale = session.scalars(
+            # A verdict that is being given holds its row; that stays stale and is taken next time.
+            calls = session.scalars(
                 select(ReviewedResult.call_id)
                 .where(ReviewedResult.stale)
                 .order_by(ReviewedResult.call_id)
                 .limit(BATCH_CALLS)
                 .with_for_update(skip_locked=True)
             ).all()
-            for call_id in stale:
+            for call_id in calls:
                 _reckon(session, call_id, pack)
-            done += len(stale)
-        if not stale:
+        done += len(calls)
+        if not calls:
             break
-    return done
+    return waiting
 
 
-def _any_stale(store: Store) -> bool:
+def catch_up_for_page(store: Store, pack: Pack) -> int:
+    """As many as a page can wait for; the rest follows behind it. Returns how many are still stale."""
+    waiting = catch_up(store, pack, AT_ONCE)
+    if waiting and _behind.acquire(blocking=False):
+        threading.Thread(target=_rest, args=(store, pack), name="reviewed results", daemon=True).start()
+    return waiting
+
+
+def _rest(store: Store, pack: Pack) -> None:
+    try:
+        catch_up(store, pack)
+    finally:
+        _behind.release()
+
+
+def _stale(store: Store) -> int:
     with store.read() as session:
-        return bool(session.scalar(select(exists().where(ReviewedResult.stale))))
+        return session.scalar(select(func.count()).select_from(ReviewedResult).where(ReviewedResult.stale)) or 0
 
 
 def _reckon(session: Session, call_id: str, pack: Pack) -> None:

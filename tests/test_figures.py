@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qa.access import AccessDenied, Identity, Role
-from qa.call_filter import FilterError, View
-from qa.call_lists import Site
+from qa.call_filter import CallFilter, FilterError, View
+from qa.call_lists import Site, list_calls
 from qa.figures import Scope, Sums, board, clock_changes, span_of_days, wilson
+from qa.reviewed import Result
 from qa.store import Store
 from qa.store.figures import Counted, columns_of, recount
+from qa.store.reviewed import ReviewedResult
 from qa.store.schema import Call
 from qa.store.scorecards import load_scorecard
 from scoring_rules.model import Outcome
@@ -38,7 +40,10 @@ def add(
     with store.write() as session:
         figures = columns_of(session.connection(), items)
         session.add(
-            Call(id=call_id, score=score, started_at=at, agent=agent, team=team, fatal=False, **figures, **more)
+            Call(
+                id=call_id, score=score, started_at=at, agent=agent, team=team,
+                fatal=bool(figures["fatal_classes"]), **figures, **more,
+            )
         )
 
 
@@ -245,3 +250,98 @@ def test_undated_calls_are_in_the_total_and_in_no_day(site: Store):
     found = board(site, TRAINER, Scope(), SITE)
     assert found.total.calls - sum(day.sums.calls for day in found.days) == 1
     assert timedelta(days=7) == found.weeks[1].name - found.weeks[0].name
+
+
+# --- as people reviewed them -------------------------------------------------------------------------------------
+
+REVIEWED = Scope(result=Result.REVIEWED)
+# call → what people made of it: outcomes, score
+MADE = {"1": ("PPPP", 100), "4": ("PFFP", 70), "5": ("--P-", 60)}
+
+
+def review(store: Store, call_id: str, outcomes: str, score: float | None, stale: bool = False) -> None:
+    items = [Counted(rule, CLASSES[rule], OUTCOMES[letter], False) for rule, letter in zip("abcd", outcomes, strict=True)]
+    fatal = any(item.outcome == "fail" and item.fault_class != "non-fatal" for item in items)
+    with store.write() as session:
+        figures = columns_of(session.connection(), items)
+        session.add(
+            ReviewedResult(call_id=call_id, stale=stale, level="lead", score=score, fatal=fatal, **figures)
+        )
+
+
+@pytest.fixture
+def reviewed(site: Store) -> Store:
+    for call_id, (outcomes, score) in MADE.items():
+        review(site, call_id, outcomes, score)
+    return site
+
+
+def test_reviewed_figures_are_those_of_the_same_calls_with_what_people_made_of_them(reviewed: Store):
+    """A correction of the machine's counts must come to what counting all calls anew comes to."""
+    corrected = board(reviewed, TRAINER, REVIEWED, SITE)
+    machine = board(reviewed, TRAINER, Scope(), SITE)
+    assert (machine.judged, corrected.judged) == (0, 3)
+    with reviewed.write() as session:  # as if the machine had judged so
+        for call_id, (_, score) in MADE.items():
+            row = session.get_one(ReviewedResult, call_id)
+            values = {name: getattr(row, name) for name in ("errors", "opportunities", "fatal_classes", "layout_id", "outcomes")}
+            session.execute(sa.update(Call).where(Call.id == call_id).values(score=score, fatal=row.fatal, **values))
+    anew = board(reviewed, TRAINER, Scope(), SITE)
+    assert (corrected.total, corrected.bars, corrected.items) == (anew.total, anew.bars, anew.items)
+    assert (corrected.days, corrected.weeks) == (anew.days, anew.weeks)
+    assert (corrected.teams, corrected.agents) == (anew.teams, anew.agents)
+    assert corrected.total != machine.total
+
+
+def test_reviewed_accuracies_by_hand(reviewed: Store):
+    total = board(reviewed, TRAINER, REVIEWED, SITE).total
+    # a and b: call 1 PP, 2 FF, 3 P-, 4 PF, 5 none: judged 2 + 2 + 1 + 2, failed 2 + 1
+    assert (total.errors, total.opportunities, total.below) == (3, 7, 3)
+    assert total.fatal("customer-critical").value == pytest.approx(3 / 5)
+    assert total.fatal("compliance-critical").value == 1.0
+    assert total.mean_score.value == pytest.approx((100 + 80 + 100 + 70 + 60) / 5)
+
+
+def test_a_call_that_people_left_without_a_score_is_not_counted(site: Store):
+    review(site, "1", "----", None)
+    found = board(site, TRAINER, REVIEWED, SITE)
+    assert (found.total.calls, found.judged) == (4, 0)
+    assert [group.name for group in found.agents] == ["A1", "A2", "A3", None]
+
+
+def test_what_was_never_reckoned_counts_as_the_machine_has_it(site: Store):
+    with site.write() as session:
+        session.add(ReviewedResult(call_id="1", stale=True))
+    assert board(site, TRAINER, REVIEWED, SITE).total == board(site, TRAINER, Scope(), SITE).total
+
+
+@pytest.mark.parametrize("result", list(Result))
+@pytest.mark.parametrize(
+    "asked",
+    [{"below": 90.0}, {"above": 95.0}, {"fatal": True},
+     *({"fatal_class": name} for name in ("customer-critical", "compliance-critical", "business-critical"))],
+)  # fmt: skip
+def test_a_figure_leads_to_as_many_calls_as_it_counts(reviewed: Store, result: Result, asked: dict):
+    scope = Scope(result=result)
+    address = scope.calls(**asked)
+    found = list_calls(reviewed, TRAINER, CallFilter.from_address(address), SITE)
+    figures = board(reviewed, TRAINER, scope, SITE)
+    match asked:
+        case {"below": _}:
+            assert found.total == figures.total.below
+        case {"above": _}:
+            assert found.total == sum(bar.calls for bar in figures.bars if bar.low >= 95)
+        case {"fatal_class": name}:
+            assert found.total == getattr(figures.total, name.removesuffix("-critical"))
+        case _:
+            whole = {"customer": figures.total.customer, "compliance": figures.total.compliance}
+            assert max(whole.values()) <= found.total <= sum(whole.values())
+
+
+def test_the_result_stands_in_the_address():
+    assert REVIEWED.to_address() == {"result": "reviewed"}
+    assert Scope.from_address({"result": "reviewed"}) == REVIEWED
+    assert REVIEWED.calls(fatal_class="customer-critical")["result"] == "reviewed"
+    for wrong in ({"result": "both"}, {"fatal_class": "non-fatal"}):
+        with pytest.raises(FilterError):
+            CallFilter.from_address(wrong)

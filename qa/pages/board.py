@@ -19,6 +19,7 @@ from qa.figures_files import note_export
 from qa.messages import text
 from qa.pages import board_charts as charts
 from qa.pages import look, visit
+from qa.reviewed import Result, catch_up_for_page
 from qa.store.figures import FATAL_BITS
 from scoring_rules.messages import pick
 
@@ -55,11 +56,13 @@ def draw() -> None:
     if scope.since is None and scope.until is None and st.query_params.get("days") != "all":
         scope = replace(scope, since=max(span[0], span[1] - timedelta(days=RECENT_DAYS - 1)), until=span[1])
     _filters(here, scope, span)
+    scope = replace(scope, result=Result(_choice("result", tuple(Result), _result_name)))
+    waiting = catch_up_for_page(desk.store, desk.pack) if scope.result is Result.REVIEWED else 0
     found = _board(desk.store, here.identity, scope, desk.site)
     if not found.total.calls:
         st.info(text("board.nothing"))
         return
-    st.caption(text("board.counted", few=FEW_CALLS))
+    st.caption(f"{_counted(found, scope, waiting)} {text('board.counted', few=FEW_CALLS)}")
     st.html(_heads(found.total, scope, desk.site.passing))
     names = {rule.id: pick(rule.name, here.language) for rule in desk.pack.rules}
     with st.container(horizontal=True):
@@ -75,6 +78,18 @@ def _scope() -> Scope:
     except FilterError as error:
         look.tell_faults(error)
         return Scope.from_address({name: value for name, value in query.items() if name not in error.faults})
+
+
+def _counted(found: Board, scope: Scope, waiting: int) -> str:
+    """By which result the figures are, and what of people's is in them."""
+    if scope.result is Result.MACHINE:
+        return text("board.by_machine")
+    told = text("board.by_reviewed", judged=found.judged, calls=found.total.calls)
+    return f"{told} {text('board.reckoning', count=waiting)}" if waiting else told
+
+
+def _result_name(result: str) -> str:
+    return text(f"board.result_{result}")
 
 
 def _step_name(step: str) -> str:
@@ -127,7 +142,7 @@ def _filters(here: visit.Visit, scope: Scope, span: tuple[Any, Any]) -> None:
         return
     if not {"since", "until"} & set(wanted):
         wanted["days"] = "all"
-    kept = {name: st.query_params[name] for name in ("measure", "step") if name in st.query_params}
+    kept = {name: st.query_params[name] for name in ("measure", "step", "result") if name in st.query_params}
     st.query_params.from_dict({**wanted, **kept})
     st.rerun()
 
@@ -158,7 +173,7 @@ def _heads(total: Sums, scope: Scope, passing: float) -> str:
                 charts.shown(name, total.measure(name).value),
                 charts.measure_name(name),
                 _interval(name, total),
-                scope.calls(fatal=True) if name in FATAL_BITS else None,
+                scope.calls(fatal_class=name) if name in FATAL_BITS else None,
             )
             for name in MEASURES
             if name != "score"

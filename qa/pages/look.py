@@ -188,11 +188,20 @@ def _row(
         f'<td class="tight">{m.escape(" / ".join(filter(None, (row.agent, row.team))) or "—")}</td>'
         f'<td class="tight">{m.escape(kind(row.kind))}</td>'
         f'<td class="number">{clock(row.duration)}</td>'
-        f'<td class="number{" low" if low else ""}">{points(row.score)}</td>'
+        f'<td class="number{" low" if low else ""}">{points(row.score)}{_people(row)}</td>'
         f"<td>{chips}</td>"
         f'<td class="tight">{"<br>".join(map(m.escape, states(row, zone, people)))}</td>'
     )
     return f"<tr data-row{' class=fatal' if row.fatal else ''}>{box}{cells}</tr>"
+
+
+def _people(row: CallRow) -> str:
+    """What people made of the call, where it is not what the machine did."""
+    made = row.as_reviewed
+    if made is None or (made.score, made.fatal) == (row.score, row.fatal):
+        return ""
+    told = f"{'‼ ' if made.fatal else ''}{points(made.score)}"
+    return f'<br><small class="quiet">{m.escape(text(f"desk.as_{made.level}", score=told))}</small>'
 
 
 def states(row: CallRow, zone: ZoneInfo, people: Mapping[str, str]) -> list[str]:

@@ -25,6 +25,9 @@ from qa.call_lists import (
 from qa.messages import text
 from qa.pages import look, visit
 from qa.pages import markup as m
+from qa.reviewed import Result, catch_up_for_page
+from qa.store.figures import FATAL_BITS
+from scoring_rules.messages import message
 
 ADDRESS = "queue"
 COUNTED = (View.MINE, View.WAITING, View.CHANGED)
@@ -39,6 +42,7 @@ def draw() -> None:
     store, site = here.desk.store, here.desk.site
     st.title(text("app.page_queue"))
     wanted = look.read_filter()
+    catch_up_for_page(store, here.desk.pack)
     try:
         found = list_calls(store, here.identity, wanted, site)
     except FilterError as error:
@@ -135,7 +139,20 @@ def _filters(
         m.field("until", text("app.field_until"), _iso(wanted.until), kind="date"),
         m.field("above", text("desk.field_above"), _plain(wanted.above), kind="number", example="0"),
         m.field("below", text("app.field_below"), _plain(wanted.below), kind="number", example="100"),
+        m.select(
+            "fatal_class",
+            text("desk.field_fatal_class"),
+            [(name, message(f"class.{name}", here.language)) for name in FATAL_BITS],
+            wanted.fatal_class,
+            any_label=any_,
+        ),
         m.select("tag", text("desk.field_tag"), [(v, v) for v in known["tag"]], wanted.tag, any_label=any_),
+        m.select(
+            "result",
+            text("desk.field_result"),
+            [(one.value, text(f"desk.result_{one}")) for one in Result],
+            wanted.result.value,
+        ),
     ]
     if people or wanted.assigned:
         options = [(NOBODY, text("desk.nobodys")), *((p.login, p.name) for p in people)]
