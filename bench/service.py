@@ -33,8 +33,10 @@ from qa.line_search import LineFilter, search_lines
 from qa.morning import night_account, night_files
 from qa.my_calls import my_cards, my_weeks
 from qa.review import finish
+from qa.reviewed import Result, catch_up
 from qa.settings import Settings
 from qa.store import Store, open_store
+from qa.store.figures import FATAL_BITS
 from qa.store.schema import Call, ScorecardRow
 from qa.store.scorecards import load_scorecard
 from qa.verdicts import Verdict
@@ -56,7 +58,8 @@ Task = tuple[str, Callable[[], object]]
 def tasks(store: Store, rounds: int) -> Iterator[tuple[str, list[Callable[[], object]]]]:
     """(name, what to time) of every task."""
     rng = random.Random(11)
-    site = Site(load_pack(("zh",)).scoring.passing, Settings().time_zone)
+    pack = load_pack(("zh",))
+    site = Site(pack.scoring.passing, Settings().time_zone)
     with store.read() as session:
         calls = session.execute(
             select(Call.id, Call.agent, Call.team, Call.started_at).order_by(Call.id)
@@ -128,8 +131,12 @@ def tasks(store: Store, rounds: int) -> Iterator[tuple[str, list[Callable[[], ob
     yield "last night's account", [lambda: night_account(store, INSPECTOR, site.passing)] * rounds
     yield "a night's files", [lambda n=n: night_files(store, INSPECTOR, n + 1, None, 1) for n in range(rounds)]
     yield "board, a year", [lambda: board(store, INSPECTOR, Scope(), site)] * max(3, rounds // 4)
+    reviewed = Scope(result=Result.REVIEWED)
+    catch_up(store, load_pack())  # what is stale is reckoned once, behind the pages
+    yield "board, a year, reviewed", [lambda: board(store, INSPECTOR, reviewed, site)] * max(3, rounds // 4)
+    yield "queue, fatal class", listed(INSPECTOR, [replace(whole, fatal_class=name) for name in FATAL_BITS] * (rounds // 3))
     yield "board, a month", [lambda: board(store, INSPECTOR, Scope(since=(newest - timedelta(days=30)).date()), site)] * rounds
-    yield "my calls", [lambda: my_cards(store, AGENT)] * rounds
+    yield "my calls", [lambda: my_cards(store, AGENT, pack)] * rounds
     yield "my weeks", [lambda: my_weeks(store, AGENT, site)] * rounds
 
 

@@ -1,40 +1,55 @@
-"""An agent's own calls: what each lost points for and what to say instead, how the weeks went, and "I have read it"."""
+"""An agent's own calls: what each lost points for and what to say instead, how the weeks went, and "I have read it".
+
+What counts is what people made of a call, where they judged it, and else the machine's result; both are told.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from qa.access import AccessDenied, Identity, Right, require, within_reach
 from qa.call_lists import CallRow, Site, rows_of
+from qa.levels import LevelScore, levels_of
 from qa.redact import mask_turns
 from qa.review import Conflict
 from qa.scorecard import Item
 from qa.store.engine import Store
 from qa.store.queries import audit
+from qa.store.reviewed import ReviewedResult
 from qa.store.schema import Call, ScorecardRow, TranscriptRow, TurnRow, now
 from qa.store.scorecards import load_scorecard
 from qa.store.work import Acknowledgement
-from scoring_rules.model import FindingStatus, Outcome
+from scoring_rules.model import FindingStatus, Outcome, Pack
 
 CARDS_PAGE = 8
 WEEKS = 12
 MISSING = "missing"  # how a finding says that a phrase was not said; its place is where it was looked for
 
 
+class Said(StrEnum):
+    """Whose word a fault is."""
+
+    MACHINE = "machine"  # and nobody said otherwise
+    ADDED = "added"  # by people; the machine has no fault there
+    CANCELLED = "cancelled"  # by people: it is the machine's, and costs nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An item that lost points on a call, at one place; `quote` is the turn, masked."""
+    """An item that lost points on a call, with its places."""
 
     rule: str
     name: Mapping[str, str]
     cost: float  # points
     fatal: bool
     places: tuple[Place, ...]
+    said: Said = Said.MACHINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +57,7 @@ class Place:
     turn: int | None
     start: float | None  # seconds
     end: float | None
-    quote: str
+    quote: str  # the turn, masked
     hit: tuple[int, int] | None  # characters of the quote
 
 
@@ -50,9 +65,15 @@ class Place:
 class MyCard:
     row: CallRow
     scorecard_id: int
+    levels: tuple[LevelScore, ...]  # the machine's first; the last one counts
     faults: tuple[Fault, ...]
     read_at: datetime | None
     has_recording: bool
+
+    @property
+    def counts(self) -> LevelScore:
+        """The level whose score and outcome count."""
+        return self.levels[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +82,9 @@ class Week:
 
     monday: date
     calls: int
-    score: float | None  # mean
+    score: float | None  # mean of the scores that count
     fatal: int
+    machine: float | None = None  # mean of the machine's
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +94,11 @@ class Cards:
     unread: int
 
 
-def my_cards(store: Store, identity: Identity, page: int = 1, *, unread: bool = False) -> Cards:
-    """A page of the person's own scorecards, the newest first. Raises AccessDenied for who has no own calls."""
+def my_cards(store: Store, identity: Identity, pack: Pack, page: int = 1, *, unread: bool = False) -> Cards:
+    """A page of the person's own scorecards, the newest first; `pack` reckons what people made of them.
+
+    Raises AccessDenied for who has no own calls.
+    """
     require(identity, Right.ACKNOWLEDGE)
     own = and_(within_reach(identity, Right.ACKNOWLEDGE), Call.score.is_not(None))
     with store.read() as session:
@@ -81,7 +106,7 @@ def my_cards(store: Store, identity: Identity, page: int = 1, *, unread: bool = 
         shown = and_(own, ~_read(identity.login)) if unread else own
         newest = (Call.started_at.desc().nulls_last(), Call.id)
         rows = rows_of(session, shown, newest, CARDS_PAGE, (page - 1) * CARDS_PAGE)
-        cards = tuple(_card(session, identity, row) for row in rows)
+        cards = tuple(_card(session, identity, row, pack) for row in rows)
         return Cards(cards, not_read if unread else _count(session, own), not_read)
 
 
@@ -96,23 +121,30 @@ def my_weeks(store: Store, identity: Identity, site: Site, count: int = WEEKS) -
         first = end - timedelta(days=end.weekday(), weeks=count - 1)
         since = datetime(first.year, first.month, first.day, tzinfo=site.zone)
         rows = session.execute(
-            select(Call.started_at, Call.score, Call.fatal).where(own, Call.started_at >= since)
+            select(Call.started_at, Call.score, Call.fatal, ReviewedResult)
+            .outerjoin(ReviewedResult, and_(ReviewedResult.call_id == Call.id, ReviewedResult.level.is_not(None)))
+            .where(own, Call.started_at >= since)
         ).all()
-    weeks: dict[date, list[tuple[float, bool]]] = {first + timedelta(weeks=n): [] for n in range(count)}
-    for started_at, score, fatal in rows:
-        assert started_at is not None
-        assert score is not None
+    weeks: dict[date, list[tuple[float, float, bool]]] = {first + timedelta(weeks=n): [] for n in range(count)}
+    for started_at, machine, fatal, people in rows:
         day = started_at.astimezone(site.zone).date()
-        weeks[day - timedelta(days=day.weekday())].append((score, bool(fatal)))
+        score, failed = (machine, fatal) if people is None else (people.score, people.fatal)
+        if score is not None:  # people may leave a call with nothing to score
+            weeks[day - timedelta(days=day.weekday())].append((score, machine, bool(failed)))
     return [
         Week(
             monday,
             len(calls),
-            sum(score for score, _ in calls) / len(calls) if calls else None,
-            sum(fatal for _, fatal in calls),
+            _mean([score for score, _, _ in calls]),
+            sum(fatal for _, _, fatal in calls),
+            _mean([machine for _, machine, _ in calls]),
         )
         for monday, calls in weeks.items()
     ]
+
+
+def _mean(scores: Sequence[float]) -> float | None:
+    return sum(scores) / len(scores) if scores else None
 
 
 def acknowledge(store: Store, identity: Identity, call_id: str, scorecard_id: int) -> None:
@@ -205,7 +237,7 @@ def _current(session: Session, call_id: str) -> int | None:
     )
 
 
-def _card(session: Session, identity: Identity, row: CallRow) -> MyCard:
+def _card(session: Session, identity: Identity, row: CallRow, pack: Pack) -> MyCard:
     scorecard_id = _current(session, row.id)
     assert scorecard_id is not None
     texts = session.execute(
@@ -215,11 +247,14 @@ def _card(session: Session, identity: Identity, row: CallRow) -> MyCard:
         .order_by(TurnRow.number)
     ).all()
     masked = mask_turns([turn.text for turn in texts])
-    items = load_scorecard(session, row.id, scorecard_id).items
+    language = session.scalar(
+        select(TranscriptRow.language).where(TranscriptRow.call_id == row.id, TranscriptRow.current)
+    )
+    machine = load_scorecard(session, row.id, scorecard_id)
+    levels = levels_of(session, machine, pack, language or "")
     faults = tuple(
-        Fault(item.rule, item.name, item.cost, item.fatal, _places(item, masked, texts))
-        for item in items
-        if not item.draft and (item.outcome is Outcome.FAIL or item.cost > 0)
+        Fault(item.rule, item.name, item.cost, item.fatal, _places(item, masked, texts), said)
+        for item, said in _faults(machine.items, levels[-1].card.items)
     )
     read_at = session.scalar(
         select(Acknowledgement.at).where(
@@ -227,7 +262,23 @@ def _card(session: Session, identity: Identity, row: CallRow) -> MyCard:
         )
     )
     has_recording = session.scalar(select(Call.recording_id).where(Call.id == row.id)) is not None
-    return MyCard(row, scorecard_id, faults, read_at, has_recording)
+    return MyCard(row, scorecard_id, tuple(levels), faults, read_at, has_recording)
+
+
+def _faults(machine: Sequence[Item], counts: Sequence[Item]) -> Iterator[tuple[Item, Said]]:
+    """The items that lose points by the result that counts, and those of the machine's that people took away."""
+    before = {item.rule for item in machine if _is_fault(item)}
+    for item in counts:
+        if _is_fault(item):
+            yield item, Said.MACHINE if item.rule in before else Said.ADDED
+    still = {item.rule for item in counts if _is_fault(item)}
+    for item in machine:
+        if _is_fault(item) and item.rule not in still:
+            yield item, Said.CANCELLED
+
+
+def _is_fault(item: Item) -> bool:
+    return not item.draft and (item.outcome is Outcome.FAIL or item.cost > 0)
 
 
 def _places(item: Item, masked: Sequence[str], turns) -> tuple[Place, ...]:

@@ -21,6 +21,7 @@ from qa.settings import Settings
 from qa.store import Store
 from qa.store.schema import AuditEvent, Call, ScorecardRow
 from qa.store.work import Acknowledgement, AssignmentEvent, ClaimEvent
+from scoring_rules.load import load_pack
 
 PEOPLE = {
     Role.AGENT: Identity("a", "a", Role.AGENT, agent="A1"),
@@ -34,6 +35,7 @@ AGENT, INSPECTOR, LEAD, ADMIN = (PEOPLE[r] for r in (Role.AGENT, Role.INSPECTOR,
 SECOND = Identity("i2", "i2", Role.INSPECTOR)
 SITE = Site(90.0, Settings.load(None, env={}).time_zone)
 ALL = CallFilter(view=View.ALL)
+PACK = load_pack(("zh",))
 REACHED = {
     Reach.NONE: set(),
     Reach.OWN: {"refund"},
@@ -103,7 +105,7 @@ def test_every_command_keeps_to_the_matrix(desk: Store, role: Role):
 def test_who_may_not_lists_neither_reviewers_nor_cards(desk: Store, role: Role):
     for right, command in (
         (Right.ASSIGN, reviewers),
-        (Right.ACKNOWLEDGE, my_cards),
+        (Right.ACKNOWLEDGE, lambda store, who: my_cards(store, who, PACK)),
         (Right.ACKNOWLEDGE, lambda store, who: my_weeks(store, who, SITE)),
         (Right.SEE, lambda store, who: unread_by_agents(store, who, MONDAY)),
         (Right.SEE, lambda store, who: list_owners(store, who, ALL, SITE)),
@@ -264,7 +266,7 @@ def test_a_reviewed_call_is_nobodys_work_until_the_machine_judges_otherwise(desk
 
 
 def test_an_agent_reads_their_card_once_and_the_lead_sees_it(desk: Store):
-    found = my_cards(desk, AGENT)
+    found = my_cards(desk, AGENT, PACK)
     [card] = found.cards
     assert (card.row.id, found.total, found.unread, card.read_at) == ("refund", 1, 1, None)
     fault = next(fault for fault in card.faults if fault.rule == "neg.cannot")
@@ -274,8 +276,8 @@ def test_an_agent_reads_their_card_once_and_the_lead_sees_it(desk: Store):
     assert unread_by_agents(desk, LEAD, MONDAY) == [("A1", 1, 1), ("A2", 1, 1)]
     for _ in range(2):
         acknowledge(desk, AGENT, "refund", card.scorecard_id)
-    assert my_cards(desk, AGENT, unread=True).cards == ()
-    assert my_cards(desk, AGENT).cards[0].read_at == acknowledged_at(desk, LEAD, "refund")
+    assert my_cards(desk, AGENT, PACK, unread=True).cards == ()
+    assert my_cards(desk, AGENT, PACK).cards[0].read_at == acknowledged_at(desk, LEAD, "refund")
     assert unread_by_agents(desk, LEAD, MONDAY) == [("A2", 1, 1), ("A1", 1, 0)]
     with desk.read() as session:
         assert session.scalar(select(func.count(Acknowledgement.id))) == 1
@@ -286,7 +288,7 @@ def test_a_card_judged_anew_is_to_be_read_again(desk: Store):
     acknowledge(desk, AGENT, "refund", old)
     with desk.write() as session:
         judge_anew(session, session.get_one(Call, "refund"))
-    assert my_cards(desk, AGENT).unread == 1
+    assert my_cards(desk, AGENT, PACK).unread == 1
     assert acknowledged_at(desk, LEAD, "refund") is None
     with pytest.raises(Conflict):
         acknowledge(desk, AGENT, "refund", old)

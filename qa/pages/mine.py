@@ -9,15 +9,20 @@ from urllib.parse import quote
 import streamlit as st
 
 from qa.access import Identity, Role
+from qa.coaching import AssignmentRow, State, own_assignments
+from qa.levels import LevelScore
 from qa.messages import text
-from qa.my_calls import CARDS_PAGE, Cards, Fault, MyCard, Place, Week, acknowledge, my_cards, my_weeks
+from qa.my_calls import CARDS_PAGE, Cards, Fault, MyCard, Place, Said, Week, acknowledge, my_cards, my_weeks
 from qa.pages import look, visit
 from qa.pages import markup as m
+from qa.pages.coaching_packs import site_day
 from qa.review import Conflict
+from qa.reviewed import catch_up_for_page
 from scoring_rules.messages import pick
 from scoring_rules.model import Rule
 
 ADDRESS = "mine"
+MOST_COACHING = 3  # assignments named in the notice
 LEAD_IN = 0.3  # seconds played before a place
 
 
@@ -32,10 +37,12 @@ def draw() -> None:
     unread = st.query_params.get("unread") == "1"
     asked = st.query_params.get("page", "")
     page = int(asked) if asked.isdecimal() and 1 <= int(asked) < 10**6 else 1
-    found = my_cards(store, identity, page, unread=unread)
+    catch_up_for_page(store, here.desk.pack)
+    found = my_cards(store, identity, here.desk.pack, page, unread=unread)
     told = visit.told()
     did = look.block(
         (m.told(told[0], problem=told[1]) if told else "")
+        + _coaching(own_assignments(store, identity, site_day(here)))
         + _weeks(my_weeks(store, identity, here.desk.site), here)
         + _tabs(found, unread)
         + _cards(found, page, unread, here),
@@ -55,6 +62,32 @@ def _read(did: Mapping[str, Any], here: visit.Visit) -> None:
     st.rerun()
 
 
+# --- coaching ---------------------------------------------------------------------------------------------------
+
+
+def _coaching(assigned: Sequence[AssignmentRow]) -> str:
+    """What was assigned and waits, the most urgent first; nothing where nothing does."""
+    waiting = [row for row in assigned if row.state is not State.DONE]
+    if not waiting:
+        return ""
+    late = any(row.state is State.OVERDUE for row in waiting)
+    rows = "".join(
+        f"<li>{m.link(row.pack, look.address('coaching', {'given': str(row.id)}))} "
+        f'<span class="quiet">{m.escape(_coaching_facts(row))}</span></li>'
+        for row in waiting[:MOST_COACHING]
+    )
+    rest = f"<li>{m.link(text('coaching.all_own'), '/coaching')}</li>" if len(waiting) > MOST_COACHING else ""
+    return (
+        f'<section class="told{" problem" if late else ""}" role="note" aria-label="{m.escape(text("desk.coaching"))}">'
+        f"<b>{m.escape(text('desk.coaching_waits', count=len(waiting)))}</b><ul>{rows}{rest}</ul></section>"
+    )
+
+
+def _coaching_facts(row: AssignmentRow) -> str:
+    facts = text("desk.coaching_facts", clips=row.clips, heard=row.heard, due=row.due.isoformat())
+    return f"▲ {text('coaching.state_overdue')} · {facts}" if row.state is State.OVERDUE else facts
+
+
 # --- weeks -----------------------------------------------------------------------------------------------------
 
 
@@ -67,6 +100,8 @@ def _weeks(weeks: Sequence[Week], here: visit.Visit) -> str:
         told = text(
             "desk.week", day=f"{week.monday:%m-%d}", calls=week.calls, score=look.points(_rounded(week.score))
         )
+        if week.machine is not None and _rounded(week.machine) != _rounded(week.score):
+            told += " · " + text("desk.week_machine", score=look.points(_rounded(week.machine)))
         if week.fatal:
             told += " · " + text("desk.week_fatal", count=week.fatal)
         height = 0 if week.score is None else max(2, round(78 * week.score / full))
@@ -116,7 +151,8 @@ def _cards(found: Cards, page: int, unread: bool, here: visit.Visit) -> str:
 
 def _card(card: MyCard, rules: Mapping[str, Rule], here: visit.Visit) -> str:
     row, site = card.row, here.desk.site
-    low = row.fatal or (row.score is not None and row.score < site.passing)
+    counts = card.counts
+    low = counts.card.passed is False
     facts = " · ".join([look.when(row.started_at, site.zone), look.kind(row.kind), look.clock(row.duration)])
     if card.read_at is None:
         done = m.button(
@@ -124,16 +160,32 @@ def _card(card: MyCard, rules: Mapping[str, Rule], here: visit.Visit) -> str:
         )
     else:
         done = f'<span class="quiet">✓ {m.escape(text("desk.read_at", when=look.when(card.read_at, site.zone)))}</span>'
-    fatal = m.chip("‼ " + text("app.why_fatal"), "fault") if row.fatal else ""
-    reviewed = m.chip("✓ " + text("desk.reviewed_by_person")) if row.reviewed else ""
+    fatal = m.chip("‼ " + text("app.why_fatal"), "fault") if counts.card.fatal else ""
+    whose = m.chip(text(f"desk.counts_{counts.level}"))
     faults = "".join(_fault(fault, card, rules, here) for fault in card.faults)
     body = f"<ul>{faults}</ul>" if faults else f'<p class="quiet">✓ {m.escape(text("desk.no_faults"))}</p>'
     return (
         f"<article{' class=unread' if card.read_at is None else ''} data-row><header>"
-        f'<span class="score{" low" if low else ""}">{"▼" if low else ""}{look.points(row.score)}</span>'
+        f'<span class="score{" low" if low else ""}">{"▼" if low else ""}{look.points(counts.card.score)}</span>'
         f"{m.link(row.id, look.address('call', {'id': row.id, 'view': 'all'}))}"
-        f'<span class="quiet">{m.escape(facts)}</span>{fatal}{reviewed}<span class="grow"></span>{done}</header>{body}</article>'
+        f'<span class="quiet">{m.escape(facts)}</span>{whose}{fatal}<span class="grow"></span>{done}</header>{_levels(card, here)}{body}</article>'
     )
+
+
+def _levels(card: MyCard, here: visit.Visit) -> str:
+    """Score and outcome of every level beside each other; nothing where there is the machine's alone."""
+    if len(card.levels) == 1:
+        return ""
+    told = " · ".join(_level(one, here) for one in card.levels)
+    return f'<p class="quiet levels">{m.escape(told)}</p>'
+
+
+def _level(one: LevelScore, here: visit.Visit) -> str:
+    name = text(f"desk.level_{one.level}")
+    if one.at is not None:
+        name += f" {look.when(one.at, here.desk.site.zone)}"
+    outcome = text("desk.passed" if one.card.passed else "desk.not_passed") if one.card.passed is not None else "—"
+    return f"{name} {look.points(one.card.score)} {outcome}" + (" ‼" if one.card.fatal else "")
 
 
 def _fault(fault: Fault, card: MyCard, rules: Mapping[str, Rule], here: visit.Visit) -> str:
@@ -142,6 +194,10 @@ def _fault(fault: Fault, card: MyCard, rules: Mapping[str, Rule], here: visit.Vi
     why = pick(rule.why, here.language) if rule is not None and rule.why else ""
     cost = text("desk.points", points=f"−{fault.cost:g}") if fault.cost else text("desk.no_points")
     cost = text("app.why_fatal") if fault.fatal else cost
+    said = "" if fault.said is Said.MACHINE else m.chip(text(f"desk.fault_{fault.said}"))
+    name = f"<b>{m.escape(pick(fault.name, here.language))}</b>"
+    if fault.said is Said.CANCELLED:
+        name, cost = f"<s>{name}</s>", text("desk.no_points")
     places = "".join(_place(place) for place in fault.places) or (
         f'<div class="quiet">{m.escape(text("desk.not_said"))}</div>'
     )
@@ -150,12 +206,12 @@ def _fault(fault: Fault, card: MyCard, rules: Mapping[str, Rule], here: visit.Vi
     if card.has_recording and first is not None:
         address = f"/api/sound/{quote(card.row.id, safe='')}?hearing=masked"
         sound = m.play(address, max(0.0, (first.start or 0) - LEAD_IN), first.end, text("desk.play_line"))
-    said = f'<div class="say">→ {m.escape(text("desk.say_instead"))}{m.escape(say)}</div>' if say else ""
+    better = f'<div class="say">→ {m.escape(text("desk.say_instead"))}{m.escape(say)}</div>' if say else ""
     reason = f'<div class="quiet">{m.escape(why)}</div>' if why else ""
     return (
         f'<li><span class="nowhere">{sound}</span>'
-        f'<span><b>{m.escape(pick(fault.name, here.language))}</b> <span class="quiet">{m.escape(cost)}</span>{reason}</span>'
-        f"<span>{places}{said}</span></li>"
+        f'<span>{name} <span class="quiet">{m.escape(cost)}</span> {said}{reason}</span>'
+        f"<span>{places}{better}</span></li>"
     )
 
 

@@ -1,0 +1,108 @@
+"""Pages in a real browser: what agents read, what people's verdicts change, how rules are read, tried and changed."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from appsite import AppSite
+from sqlalchemy import update
+from test_browser import WAIT as SHORT_WAIT
+from test_browser import Running, _until, rows, running, sign_in
+
+from qa.access import Identity, Role
+from qa.call_view import open_call
+from qa.judging import Judgement, judge
+from qa.store.coaching import Clip, ClipPack, ClipPackEntry, CoachingAssignment
+from qa.store.schema import Call, now
+from qa.verdicts import Verdict
+
+__all__ = ["running"]
+WAIT = 3 * SHORT_WAIT  # ms: charts are drawn and models asked while other tests work
+LEAD = Identity("lead", "lead", Role.LEAD, teams=("north",))
+
+
+def cancel(site: AppSite) -> float:
+    """A lead takes a fault of `refund` away. Returns the score that counts then."""
+    view = open_call(site.store, LEAD, "refund", site.desk.pack)
+    assert view.scorecard_id is not None
+    judge(site.store, LEAD, Judgement("refund", view.scorecard_id, "neg.cannot", Verdict.WRONG, finding=0))
+    score = open_call(site.store, LEAD, "refund", site.desk.pack).levels[-1].card.score
+    assert score is not None
+    return score
+
+
+@pytest.fixture(scope="module")
+def reviewed_score(running: Running) -> float:
+    return cancel(running.site)
+
+
+def assign_coaching(site: AppSite) -> None:
+    """A pack of one clip for agent A1, due in a week."""
+    with site.store.write() as session:
+        clip = Clip(who="trainer", call_id="refund", start=1.0, end=4.0, kind="bad", title="推给银行")
+        pack = ClipPack(who="trainer", name="先接住再解决")
+        session.add_all([clip, pack])
+        session.flush()
+        session.add(ClipPackEntry(pack_id=pack.id, place=0, clip_id=clip.id))
+        due = now().astimezone(site.desk.site.zone).date() + timedelta(days=7)
+        session.add(CoachingAssignment(who="trainer", pack_id=pack.id, agent="A1", goal="不推诿", due=due))
+
+
+def test_an_agent_sees_what_counts_beside_the_machines_and_the_coaching_that_waits(running: Running, reviewed_score: float):
+    assign_coaching(running.site)
+    page = sign_in(running, Role.AGENT, "/mine")
+    page.set_default_timeout(WAIT)
+    card = page.locator("article").first
+    card.wait_for()
+    assert f"{reviewed_score:g}" in card.locator(".score").inner_text()
+    assert card.locator("header .chip", has_text="按组长复核").count() == 1
+    levels = card.locator(".levels").inner_text()
+    assert re.search(r"机器 \d+(\.\d+)? (不)?合格.* · 组长 .*合格", levels)
+    cancelled = card.locator("li", has_text="复核取消")
+    assert cancelled.locator("s").count() == 1
+    assert "没办法" in cancelled.inner_text()
+    notice = page.get_by_role("note", name="待完成的辅导")
+    assert "1 个片段" in notice.inner_text()
+    assert re.search(r"20\d\d-\d\d-\d\d 之前完成", notice.inner_text())
+    notice.get_by_role("link", name="先接住再解决").click()
+    page.wait_for_url("**/coaching?*given=*")
+    page.get_by_text("目标：不推诿").wait_for()
+
+
+def test_the_board_by_the_machine_and_as_reviewed(running: Running, reviewed_score: float):
+    page = sign_in(running, Role.INSPECTOR, "/queue")
+    page.set_default_timeout(WAIT)
+    page.goto(f"{running.base}/board?measure=score")
+    page.locator("svg.marks").nth(4).wait_for()
+    page.get_by_text("按机器当前结果统计").wait_for()
+    machine = page.locator(".sum .number").nth(1).inner_text()
+    page.locator(".st-key-board-result").get_by_text("复核后", exact=True).click()
+    page.wait_for_url(re.compile("result=reviewed"))
+    page.get_by_text(re.compile(r"4 通中有 1 通按人工复核后的结果统计")).wait_for()
+    _until(lambda: page.locator(".sum .number").nth(1).inner_text() != machine)
+    page.reload()  # it stands in the address
+    page.get_by_text(re.compile(r"4 通中有 1 通按人工复核后")).wait_for()
+    page.locator(".sum a.number", has_text="质检通话").click()
+    page.wait_for_url(re.compile(r"/queue\?.*result=reviewed"))
+    page.locator("tr[data-row]").first.wait_for()
+    assert page.get_by_label("按哪个结果").input_value() == "reviewed"
+    page.goto(f"{running.base}/queue?view=all&agent=A1")
+    _until(lambda: rows(page) == ["refund"])
+    assert f"组长 {reviewed_score:g}" in page.locator("tr[data-row]").inner_text()
+
+
+def test_the_queue_by_fatal_class(running: Running):
+    with running.site.store.write() as session:
+        for call_id, bits in (("thanks", 1), ("stray", 4)):
+            session.execute(update(Call).where(Call.id == call_id).values(fatal=True, fatal_classes=bits))
+    page = sign_in(running, Role.INSPECTOR, "/queue?view=all")
+    page.locator("tr[data-row]").nth(3).wait_for()
+    page.get_by_label("致命类别").select_option("customer-critical")
+    page.get_by_role("button", name="应用").click()
+    page.wait_for_url("**/queue?*fatal_class=customer-critical*")
+    _until(lambda: rows(page) == ["thanks"])
+    page.goto(f"{running.base}/queue?view=all&fatal_class=compliance-critical")
+    _until(lambda: rows(page) == ["stray"])
+    assert page.get_by_label("致命类别").input_value() == "compliance-critical"
