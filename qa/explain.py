@@ -39,7 +39,7 @@ def explain_lines(
         return None
     shown = transcript if unmasked else mask_transcript(transcript)
     mine = [one for one in considered if one.rule == item]
-    return explained(rule, result, mine, shown, current_language())
+    return explained(rule, result, mine, shown, pack, current_language())
 
 
 def _in_file(path: Path, call: str) -> Transcript | None:

@@ -127,6 +127,8 @@ def my_weeks(store: Store, identity: Identity, site: Site, count: int = WEEKS) -
         ).all()
     weeks: dict[date, list[tuple[float, float, bool]]] = {first + timedelta(weeks=n): [] for n in range(count)}
     for started_at, machine, fatal, people in rows:
+        assert started_at is not None
+        assert machine is not None
         day = started_at.astimezone(site.zone).date()
         score, failed = (machine, fatal) if people is None else (people.score, people.fatal)
         if score is not None:  # people may leave a call with nothing to score

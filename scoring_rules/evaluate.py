@@ -65,7 +65,7 @@ class Considered:
     place: Evidence
     fate: str  # confirmed | suspected | mitigated | excepted | across_sentences
     by: Condition | None = None
-    shares: tuple[str, ...] = ()  # of a classifier: what spoke for and against
+    shares: tuple[tuple[str, float], ...] = ()  # of a classifier: each voter's log-odds, and their total
 
 
 class Evaluator:

@@ -8,9 +8,9 @@ from scoring_rules.conversation import Conversation
 from scoring_rules.evaluate import Considered, Evaluator, Evidence, Finding, RuleResult
 from scoring_rules.examples import Dialogue, dialogue
 from scoring_rules.messages import message, pick
-from scoring_rules.model import Condition, Expect, Head, Language, Meaning, Outcome, Phrase, Regex, Rule
+from scoring_rules.model import Expect, Outcome, Pack, Rule
+from scoring_rules.plain import in_few_words
 
-SHOWN_WORDS = 4  # phrases of a list that are shown
 AROUND = 12  # characters shown before and after a hit
 
 
@@ -37,12 +37,17 @@ def tried(evaluator: Evaluator, conversation: Conversation, turn: int | None, lo
         mine = [one for one in considered if one.rule == rule.id and turn in (None, one.place.turn)]
         missing = rule.expect is Expect.PRESENT and result.outcome in (Outcome.PASS, Outcome.FAIL) and turn is None
         if mine or missing:
-            lines += explained(rule, result, mine, conversation, locale)
+            lines += explained(rule, result, mine, conversation, evaluator.pack, locale)
     return lines or [message("try.nothing", locale)]
 
 
 def explained(
-    rule: Rule, result: RuleResult, considered: Sequence[Considered], conversation: Conversation, locale: str
+    rule: Rule,
+    result: RuleResult,
+    considered: Sequence[Considered],
+    conversation: Conversation,
+    pack: Pack,
+    locale: str,
 ) -> list[str]:
     """One rule's outcome with its evidence and, hit by hit, what decided."""
     lines = [f"{rule.id} {pick(rule.name, locale)}: {message('outcome.' + result.outcome.value, locale)}"]
@@ -53,8 +58,11 @@ def explained(
         fate = message("fate." + one.fate, locale)
         lines.append(f"  {_shown(one.place, conversation)}  {how} → {fate}")
         if one.by is not None:
-            lines.append(f"      {message('try.because', locale, what=described(one.by, locale), where=one.by.origin)}")
-        lines += [f"      {share}" for share in one.shares]
+            what = in_few_words(one.by, pack, locale)
+            lines.append(f"      {message('try.because', locale, what=what, where=one.by.origin)}")
+        if one.shares:
+            shares = [f"{message(f'share.{voter}', locale)} {odds:+.2f}" for voter, odds in one.shares]
+            lines.append(f"      {message('try.shares', locale, shares=' · '.join(shares))}")
     if not considered:
         for finding in result.findings:
             lines += _finding(finding, conversation, locale)
@@ -81,27 +89,3 @@ def _shown(place: Evidence, conversation: Conversation) -> str:
     seconds = f"{place.start:.1f}–{place.end:.1f} s" if place.start is not None and place.end is not None else ""
     turns = "#" + ",".join(map(str, place.turns)) if place.turns else ""
     return " ".join(filter(None, (turns, seconds)))
-
-
-def described(condition: Condition, locale: str) -> str:
-    """A condition in a few words."""
-    test = condition.test
-    if condition.name:
-        return condition.name
-    if isinstance(test, Phrase):
-        return _words(test.phrases)
-    if isinstance(test, Regex):
-        return test.pattern
-    if isinstance(test, Meaning):
-        return f"meaning {_words(test.exemplars)}"
-    if isinstance(test, Head):
-        return f"head {test.question}"
-    if isinstance(test, Language):
-        wanted = test.wanted if isinstance(test.wanted, bool) else ", ".join(test.wanted)
-        return message("try.grammar", locale, name=test.name, wanted=str(wanted).lower())
-    return type(test).__name__.lower()
-
-
-def _words(words: Sequence[str]) -> str:
-    shown = "、".join(words[:SHOWN_WORDS])
-    return shown + ("…" if len(words) > SHOWN_WORDS else "")

@@ -55,7 +55,7 @@ class Minds:
         """The stretches of a call of which the heads answer a question with yes, and, not sure, with doubt."""
         raise NotImplementedError
 
-    def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:
+    def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[tuple[str, float], ...]:
         """What spoke for and against a classifier's verdict, the heaviest first."""
         return ()
 

@@ -205,7 +205,7 @@ class Judges(Minds):
             call.memory[Interval] = known
         return known  # type: ignore[return-value]
 
-    def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[str, ...]:
+    def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[tuple[str, float], ...]:
         test = next((one.test for one in (condition, *children(condition)) if isinstance(one.test, Head)), None)
         if test is None or self.words is None or (self.acts is not None and test.question in self.acts.columns):
             return ()
@@ -218,7 +218,7 @@ class Judges(Minds):
         column = heads.MITIGATED_ANSWER if votes.mitigated[place, number] else heads.CONFIRMED
         parts = {"words": votes.words, "meaning": votes.meaning, "total": votes.total}
         return tuple(
-            f"{name} {values[place, number, column]:+.2f}" for name, values in parts.items() if values is not None
+            (name, float(values[place, number, column])) for name, values in parts.items() if values is not None
         )
 
 

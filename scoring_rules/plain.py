@@ -75,6 +75,11 @@ def in_words(rule: Rule, pack: Pack, locale: str) -> tuple[Part, ...]:
     return tuple(found)
 
 
+def in_few_words(condition: Condition, pack: Pack, locale: str) -> str:
+    """A condition as it is told inside a sentence; a shared one by its name."""
+    return _Teller(pack, locale).condition(condition, inner=True)
+
+
 def term(name: str, locale: str) -> str:
     """A shared condition's name as people say it; a site's own as it is written."""
     return message(f"term.{name}", locale) if has_message(f"term.{name}") else name.replace("_", " ")

@@ -16,7 +16,7 @@ from streamlit.util import calc_hash
 from qa import desk
 from qa.access import AccessDenied, Identity, Role
 from qa.publish import candidate
-from qa.rules_desk import replayed, rule_accuracy
+from qa.rules_desk import replayed, rule_accuracy, tried_lines
 from qa.store.accounts import Account
 from qa.store.accounts import Verdict as Row
 from scoring_rules.load import load_pack
@@ -121,6 +121,25 @@ def test_figures_and_words_stay_within_reach(site: AppSite):
     for who in (AGENT, INSPECTOR):
         with pytest.raises(AccessDenied):
             replayed(site.store, who, found, None)
+
+
+@pytest.mark.parametrize(
+    ("locale", "own", "others"),
+    [("zh", ("用词", "合计", "因为：", "核实身份"), r"[a-z]{3,} [+-]?\d|\b(words|total|meaning|head|because)\b"),
+     ("en", ("words ", "total ", "because of: ", "a check of identity"), "用词|合计|因为：|核实身份")],
+)  # fmt: skip
+def test_what_decided_is_told_in_the_readers_language(locale: str, own: tuple[str, ...], others: str):
+    """The voters of a classifier with their shares, and the condition that held a hit back."""
+    told = [
+        line
+        for said in ("这个我没办法给您弄", "核对无误，您的余额是两千三百块")
+        for line in tried_lines(load_pack(), None, said, "agent", [], [], "zh", locale)
+    ]
+    text = "\n".join(told)
+    assert all(word in text for word in own), text
+    # Rule ids and the words that were said are the same in every language.
+    plain = re.sub(r"【.*?】|#\d+ .*?  |^[a-z_]+\.[a-z_]+|（[\w/.]+yaml[\d:]+）", " ", text, flags=re.M)
+    assert not re.search(others, plain), plain
 
 
 def test_every_shipped_rule_can_be_told_in_both_languages():
