@@ -204,14 +204,19 @@ class CallFilter:
         """How the list is sorted."""
         return tuple(_sorted(column, down is not backwards) for column, down in self._keys())
 
-    def beyond(self, call: Sequence[Any], *, backwards: bool = False) -> ColumnElement[bool]:
-        """The condition on `calls` that come after one in this order, or before it. `call` holds the `keys`."""
+    def beyond(self, call: Sequence[Any], *, backwards: bool = False) -> list[ColumnElement[bool]]:
+        """The calls that come after one in this order, or before it, as conditions on `calls`: what the first one
+        finds is nearer than what the second one does. `call` holds the `keys`.
+
+        Apart they are each a stretch of an index, which a single condition would not be.
+        """
         equal: list[ColumnElement[bool]] = []
         found: list[ColumnElement[bool]] = []
         for (column, down), value in zip(self._keys(), call, strict=True):
-            found.append(and_(*equal, _past(column, value, down is not backwards)))
+            further = _past(column, value, down is not backwards)
+            found = [*(and_(*equal, one) for one in further), *found]
             equal.append(column.is_(None) if value is None else column == literal(value, column.type))
-        return or_(*found)
+        return found
 
     @property
     def keys(self) -> tuple[InstrumentedAttribute[Any], ...]:
@@ -236,12 +241,15 @@ def _sorted(column: InstrumentedAttribute[Any], down: bool) -> ColumnExpressionA
     return column.desc().nulls_last() if down else column.asc().nulls_first()
 
 
-def _past(column: InstrumentedAttribute[Any], value: Any, down: bool) -> ColumnElement[bool]:
-    """The condition that a column's value stands further on than one: lower, or unknown, where the greatest is first."""
+def _past(column: InstrumentedAttribute[Any], value: Any, down: bool) -> list[ColumnElement[bool]]:
+    """The conditions that a column's value stands further on than one: lower where the greatest is first, and after
+    all others unknown."""
     if value is None:
-        return false() if down else column.is_not(None)
+        return [] if down else [column.is_not(None)]
     known = literal(value, column.type)
-    return or_(column < known, column.is_(None)) if down else column > known
+    if not down:
+        return [column > known]
+    return [column < known, column.is_(None)] if column is Call.started_at else [column < known]
 
 
 def risky(passing: float) -> ColumnElement[bool]:

@@ -26,6 +26,7 @@ from qa.store.search import search
 
 PAGE_SIZE = 25
 WORDS_LIMIT = 2_000  # turns that a list's word filter looks at, the newest first
+FEW_ROWS = 5_000  # of so short a list all calls are found and sorted; a long one is read in the order of an index
 BULK_LIMIT = 500  # calls that one command takes from a list
 # Searching numbers character by character would find out what is masked.
 _NUMBERS = re.compile(r"[0-9零〇一二三四五六七八九幺]{4}")
@@ -89,7 +90,7 @@ def list_calls(store: Store, identity: Identity, wanted: CallFilter, site: Site,
     with store.read() as session:
         condition, cut = condition_of(session, identity, wanted, site)
         total = session.scalar(select(func.count()).select_from(Call).where(condition)) or 0
-        rows = rows_of(session, condition, wanted.order(), size, (wanted.page - 1) * size)
+        rows = rows_of(session, condition, wanted.order(), size, (wanted.page - 1) * size, total)
     return Page(tuple(rows), total, cut)
 
 
@@ -132,9 +133,12 @@ def neighbours(
             return None, session.scalar(select(Call.id).where(condition).order_by(*wanted.order()).limit(1))
 
         def nearest(backwards: bool) -> str | None:
-            beyond = wanted.beyond(here, backwards=backwards)
             order = wanted.order(backwards=backwards)
-            return session.scalar(select(Call.id).where(condition, beyond).order_by(*order).limit(1))
+            for beyond in wanted.beyond(here, backwards=backwards):
+                query = select(Call.id).where(condition, beyond).order_by(*order).limit(1)
+                if found := session.scalar(query):
+                    return found
+            return None
 
         return nearest(True), nearest(False)
 
@@ -195,10 +199,17 @@ def rows_of(
     order: Sequence[ColumnExpressionArgument],
     limit: int,
     offset: int,
+    total: int | None = None,
 ) -> list[CallRow]:
-    """The rows of a list; the right is asked for by whoever makes the condition."""
+    """The rows of a list, of whose length `total` tells; the right is asked for by whoever makes the condition."""
     # The page first, then what hangs on its rows: else that would be looked up for every call of the list.
-    page = select(Call.id).where(condition).order_by(*order).limit(limit).offset(offset).subquery()
+    page = select(Call.id)
+    if total is not None and total <= FEW_ROWS:
+        few = select(Call.id).where(condition).offset(0).subquery()  # a fence for the planner
+        page = page.join(few, few.c.id == Call.id)
+    else:
+        page = page.where(condition)
+    page = page.order_by(*order).limit(limit).offset(offset).subquery()
     query = (
         select(Call, TranscriptRow.signs, ReviewedResult)
         .join(page, page.c.id == Call.id)

@@ -150,6 +150,7 @@ def _shown(
         by_call.setdefault(match.call_id, []).append(place)
     calls = {call.id: call for call in session.scalars(select(Call).where(Call.id.in_(by_call)))}
     around = or_(
+        TranscriptRow.turn_count <= 4 * SURROUNDINGS,
         *(
             and_(
                 TranscriptRow.call_id == call_id,

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from qa.messages import text as message
 
-SCHEMA_REVISION = "0011"  # the newest migration; a test holds them equal
+SCHEMA_REVISION = "0012"  # the newest migration; a test holds them equal
 BUSY_TIMEOUT_MS = 15_000  # how long a SQLite writer waits for another
 HIDDEN = "***"
 MIGRATION_LOCK = 0x4875_6974  # key of the PostgreSQL advisory lock while the schema changes ("Huit")
@@ -90,7 +90,9 @@ def create_store_engine(url: str) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(parsed, pool_pre_ping=True, json_serializer=_to_json)
+    engine = create_engine(parsed, pool_pre_ping=True, json_serializer=_to_json)
+    event.listen(engine, "connect", _set_up_postgresql)
+    return engine
 
 
 def _to_json(value: Any) -> str:
@@ -120,6 +122,13 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
         "cache_size=-65536",  # KiB
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _set_up_postgresql(connection: Any, record: object) -> None:
+    # Queries take milliseconds: compiling them, or starting processes to share one, takes longer than it saves.
+    for setting in ("jit", "max_parallel_workers_per_gather"):
+        connection.execute(f"SET {setting} = 0")
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

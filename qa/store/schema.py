@@ -389,7 +389,7 @@ class FindingRow(Base):
     """One event that a rule found. The columns hold its first place; `detail` further ones."""
 
     __tablename__ = "findings"
-    __table_args__ = (Index(None, "scorecard_id", "rule"), Index(None, "rule", "status"))
+    __table_args__ = (Index(None, "scorecard_id", "rule"), Index(None, "rule", "status", "id"))
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     scorecard_id: Mapped[int] = mapped_column(ForeignKey("scorecards.id", ondelete="CASCADE"))
