@@ -170,7 +170,8 @@ def condition_of(
     holding, cut = None, False
     if wanted.words:
         refuse_numbers(identity, wanted.words)
-        matches = search(session, wanted.words, limit=WORDS_LIMIT, calls=within)
+        calls = None if reach(identity, Right.SEE) is Reach.ALL else within
+        matches = search(session, wanted.words, limit=WORDS_LIMIT, calls=calls)
         holding, cut = sorted({match.call_id for match in matches}), len(matches) == WORDS_LIMIT
     places = places_of(session, wanted.rule) if wanted.result is Result.REVIEWED and wanted.rule else ()
     return and_(within, wanted.condition(site.passing, site.zone, holding, identity.login, now(), places)), cut

@@ -9,15 +9,17 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, Select, and_, select
 from sqlalchemy.orm import Session
 
 from qa.store.schema import Call, FindingRow, ScorecardRow, TranscriptRow, TurnRow
 from qa.store.search import Match, places
 from scoring_rules.model import FindingStatus
 
-BATCH = 200  # findings fetched at once
+BATCH = 200  # findings fetched at once, to be looked through for words
+SPARE = 15  # fetched beyond a page: a turn may hold several
 LOOKED_AT = 6_000  # findings of a status that are looked through for words before the search gives up
 
 
@@ -41,7 +43,8 @@ def found_by_rule(
     """The newest `size` turns with findings of a rule older than the finding `before`; with `words`, those that also
     hold every term. `conditions` on `Call`, `TranscriptRow`, `TurnRow`.
     """
-    walks = [_walk(session, rule, status, words, conditions, before) for status in FindingStatus]
+    batch = BATCH if words else size + SPARE
+    walks = [_walk(session, rule, status, words, conditions, before, batch) for status in FindingStatus]
     turns: dict[int, Found] = {}
     for found in heapq.merge(*walks, key=lambda one: -one.finding_id):
         known = turns.get(found.match.turn_id)
@@ -59,10 +62,11 @@ def _walk(
     words: str,
     conditions: Sequence[ColumnElement[bool]],
     before: int | None,
+    batch: int,
 ) -> Iterator[Found]:
     looked = 0
     while True:
-        rows = session.execute(_query(rule, status, conditions, before)).all()
+        rows = session.execute(_query(rule, status, conditions, before, batch)).all()
         for row in rows:
             spans = places(row.text, words) if words else ()
             if words and not spans:
@@ -73,12 +77,14 @@ def _walk(
             )
             yield Found(match, () if start is None or end is None else ((start, end),), row.finding_id)
         looked += len(rows)
-        if len(rows) < BATCH or (words and looked >= LOOKED_AT):
+        if len(rows) < batch or (words and looked >= LOOKED_AT):
             return
         before = rows[-1].finding_id
 
 
-def _query(rule: str, status: FindingStatus, conditions: Sequence[ColumnElement[bool]], before: int | None):
+def _query(
+    rule: str, status: FindingStatus, conditions: Sequence[ColumnElement[bool]], before: int | None, batch: int
+) -> Select[Any]:
     query = (
         select(
             FindingRow.id.label("finding_id"),
@@ -99,6 +105,6 @@ def _query(rule: str, status: FindingStatus, conditions: Sequence[ColumnElement[
         .join(Call, Call.id == TranscriptRow.call_id)
         .where(FindingRow.rule == rule, FindingRow.status == status.value, TranscriptRow.current, *conditions)
         .order_by(FindingRow.id.desc())
-        .limit(BATCH)
+        .limit(batch)
     )
     return query if before is None else query.where(FindingRow.id < before)

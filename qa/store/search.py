@@ -25,13 +25,14 @@ from sqlalchemy import (
     Select,
     TableClause,
     TextClause,
+    and_,
     column,
     func,
     select,
     table,
     text,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from qa.store.schema import Call, TranscriptRow, TurnRow
 
@@ -278,6 +279,21 @@ class _Range(NamedTuple):
     transcript_id: int
 
 
+def _ranges(session: Session, transcript_ids: Sequence[int]) -> list[_Range]:
+    """Where the turns of transcripts lie, in no order; those without turns are left out."""
+    found: list[_Range] = []
+    first, last = aliased(TurnRow), aliased(TurnRow)
+    for place in range(0, len(transcript_ids), CHUNK):
+        ends = (
+            select(first.id, last.id, TranscriptRow.id)
+            .join(first, and_(first.transcript_id == TranscriptRow.id, first.number == 0))
+            .join(last, and_(last.transcript_id == TranscriptRow.id, last.number == TranscriptRow.turn_count - 1))
+            .where(TranscriptRow.id.in_(transcript_ids[place : place + CHUNK]))
+        )
+        found += [_Range(*row) for row in session.execute(ends)]
+    return found
+
+
 def _few(session: Session, expression: dict[str, str], calls: ColumnElement[bool]) -> Sequence[int] | None:
     """The transcripts of the calls, where it is better to start from these than from the words: few calls, and words
     that occur in many others. Otherwise None.
@@ -308,15 +324,7 @@ def _among_sqlite(
     """Candidates in the turns of few calls: turn ids are read off the index, without touching a turn, and those taken
     that lie in one of the transcripts.
     """
-    rising: list[_Range] = []
-    for first in range(0, len(few), CHUNK):
-        ends = (
-            select(func.min(TurnRow.id), func.max(TurnRow.id), TurnRow.transcript_id)
-            .where(TurnRow.transcript_id.in_(few[first : first + CHUNK]))
-            .group_by(TurnRow.transcript_id)
-        )
-        rising += [_Range(*row) for row in session.execute(ends)]
-    rising.sort()
+    rising = sorted(_ranges(session, few))
     if not rising:
         return
     index, key, by_index, _ = _index(session)
@@ -345,27 +353,29 @@ def _among_postgresql(
     limit: int,
 ) -> Iterator[Sequence[Any]]:
     """Candidates in the turns of few calls: the turns of some transcripts at a time, first of a few, then of more."""
-    index, key, _, by_turn = _index(session)
-    turns = _of_turns(where).join(index, key == TurnRow.id).where(by_turn)
-    if before is not None:
-        turns = turns.where(TurnRow.id < before)
+    hits = text(
+        "SELECT turn_id FROM unnest(CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[])) AS part(first, last)"
+        " JOIN turn_search ON turn_id BETWEEN part.first AND part.last"
+        " WHERE ts_match_vq(tokens, CAST(:query AS tsquery)) ORDER BY turn_id DESC"
+    )
+    turns = _of_turns(where)
     at_once = FEW_AT_FIRST
-    waiting: list[tuple[int, int]] = []  # (first turn, transcript)
+    waiting: list[_Range] = []
     unread = sorted(few, reverse=True)
     while waiting or unread:
-        # Transcripts that were stored at the same time may have their turns the other way round: some are held back.
         drawn, unread = unread[:at_once], unread[at_once:]
-        starts = select(TurnRow.id, TurnRow.transcript_id).where(
-            TurnRow.number == 0, TurnRow.transcript_id.in_(drawn)
-        )
-        if before is not None:
-            starts = starts.where(TurnRow.id < before)
-        waiting = sorted([*waiting, *((row[0], row[1]) for row in session.execute(starts))], reverse=True)
+        found = [one for one in _ranges(session, drawn) if before is None or one.first < before]
+        waiting = sorted([*waiting, *found], reverse=True)
+        # Transcripts that were stored at the same time may have their turns the other way round: some are held back.
         kept = ABREAST if unread else 0
         portion, waiting = waiting[: len(waiting) - kept], waiting[max(0, len(waiting) - kept) :]
-        if portion:
-            ids = [transcript_id for _, transcript_id in portion]
-            yield session.execute(turns.where(TurnRow.transcript_id.in_(ids)), expression).all()
+        ends = {"firsts": [one.first for one in portion], "lasts": [one.last for one in portion]}
+        ids = session.scalars(hits, {**expression, **ends}).all() if portion else []
+        ids = [turn_id for turn_id in ids if before is None or turn_id < before]
+        transcripts = [one.transcript_id for one in portion]
+        for place in range(0, len(ids), min(limit + SPARE, CHUNK)):
+            some = ids[place : place + min(limit + SPARE, CHUNK)]
+            yield session.execute(turns.where(TurnRow.id.in_(some), TurnRow.transcript_id.in_(transcripts))).all()
         at_once = min(2 * at_once, FEW_AT_ONCE)
 
 
