@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -129,6 +131,27 @@ def test_a_file_that_is_no_database_is_reported(tmp_path: Path):
 
 
 # Sessions
+
+
+def test_writers_of_one_process_wait_for_each_other_however_long_it_takes(
+    tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Eight threads, each in its transaction for longer than SQLite waits."""
+    monkeypatch.setattr("qa.store.engine.BUSY_TIMEOUT_MS", 50)
+    (tmp_path / "huiting.db").write_bytes(sqlite_template.read_bytes())
+    store = open_store(f"sqlite:///{tmp_path / 'huiting.db'}")
+
+    def save(number: int) -> None:
+        with store.write() as session:
+            session.add(Call(id=f"c{number}"))
+            session.flush()
+            time.sleep(0.15)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(save, range(8)))
+    with store.read() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Call)) == 8
+    store.close()
 
 
 def test_a_read_session_refuses_to_write(store: Store):

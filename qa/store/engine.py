@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +22,8 @@ from sqlalchemy.orm import Session
 from qa.messages import text as message
 
 SCHEMA_REVISION = "0013"  # the newest migration; a test holds them equal
-BUSY_TIMEOUT_MS = 15_000  # how long a SQLite writer waits for another
+BUSY_TIMEOUT_MS = 15_000  # how long a SQLite writer waits for another process
+TURN_SECONDS = 120.0  # how long one waits for the others of its own process
 HIDDEN = "***"
 MIGRATION_LOCK = 0x4875_6974  # key of the PostgreSQL advisory lock while the schema changes ("Huit")
 
@@ -37,6 +39,7 @@ class Store:
         self.engine = engine
         self._readers = engine.execution_options(huiting_write=False, postgresql_readonly=True)
         self._writers = engine.execution_options(huiting_write=True)
+        self._turn = Lock() if engine.dialect.name == "sqlite" else None
 
     @property
     def dialect(self) -> str:
@@ -52,9 +55,21 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session in one transaction: committed at the end of the block, rolled back when it raises."""
-        with Session(self._writers, expire_on_commit=False) as session, session.begin():
+        with self._one_by_one(), Session(self._writers, expire_on_commit=False) as session, session.begin():
             session.connection()  # take the write lock now, before anything is read
             yield session
+
+    @contextmanager
+    def _one_by_one(self) -> Iterator[None]:
+        """Writers of one process take turns: SQLite's own waiting is a lottery, which twenty inspectors in one server
+        lose. Whoever does not get a turn in time tries without, and SQLite says what is wrong.
+        """
+        mine = self._turn is not None and self._turn.acquire(timeout=TURN_SECONDS)
+        try:
+            yield
+        finally:
+            if mine and self._turn is not None:
+                self._turn.release()
 
     def close(self) -> None:
         self.engine.dispose()
