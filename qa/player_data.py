@@ -204,7 +204,7 @@ def _findings(view: CallView, rules: Mapping[str, Rule], reader: Reader) -> list
         for judged in view.verdicts
         if judged.verdict == Verdict.MISSED and not judged.place.whole_item
     ]
-    found.sort(key=lambda one: (one["at"] is None, one["at"] or 0.0, one["places"][0]["turn"] if one["places"] else 0))
+    found.sort(key=lambda one: (one["at"] is None, one["at"] or 0.0, (one["places"][0]["turn"] or 0) if one["places"] else 0))
     for number, one in enumerate(found):
         one["number"] = number
         one["quote"] = " … ".join(filter(None, (_quote(place, turns) for place in one["places"])))

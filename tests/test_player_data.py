@@ -12,13 +12,14 @@ import pytest
 from appsite import AppSite, build, judge_anew
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from qa.access import Identity, Role
 from qa.call_view import open_call
 from qa.corrections import correct_words
 from qa.judging import Judgement, judge
 from qa.player_data import Reader, doubtful_places, sheet, state
-from qa.store.schema import Call
+from qa.store.schema import Call, FindingRow
 from qa.verdicts import Place, Verdict
 from speech.types import Turn, Word
 
@@ -37,6 +38,19 @@ def site(tmp_path: Path) -> Iterator[AppSite]:
 def shown(site: AppSite, call_id: str, reader: Reader = READER, **options):
     view = open_call(site.store, reader.identity, call_id, site.desk.pack, **options)
     return sheet(view, reader), state(view, site.desk.pack, reader)
+
+
+def test_a_finding_in_seconds_stands_beside_one_in_words_that_begins_with_it(site: AppSite):
+    with site.store.write() as session:
+        said = session.scalars(select(FindingRow).where(FindingRow.rule == "neg.cannot")).first()
+        assert said is not None
+        assert said.start is not None
+        silence = FindingRow(
+            scorecard_id=said.scorecard_id, rule="conduct.silence", status="suspected", how="silence", start=said.start, end=said.start + 6
+        )
+        session.add(silence)
+    found = [one for one in shown(site, "refund")[1]["findings"] if one["at"] == said.start]
+    assert {one["rule"] for one in found} >= {"neg.cannot", "conduct.silence"}
 
 
 def test_all_of_it_is_json(site: AppSite):
