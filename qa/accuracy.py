@@ -167,7 +167,8 @@ def _count(count: _Count, places: list[Standing], probability: float | None) -> 
             count.judged[place.claim] += 1
             count.right[place.claim] += place.fault is True
     drawn = next((p.sampling_probability for p in silent if p.sampling_probability is not None), None)
-    if drawn is None and any(p.claim is Claim.NONE and (p.place.whole_item or p.missed) for p in silent):
+    answers = any(place.claim is Claim.NONE and (place.place.whole_item or place.missed) for place in silent)
+    if drawn is None and answers and len(silent) == len(places):
         drawn = probability
     if drawn is None:
         count.added += any(place.fault and place.settled for place in silent)

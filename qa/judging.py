@@ -25,6 +25,7 @@ from qa.store.reviews import settle_review
 from qa.store.schema import ScorecardRow, TranscriptRow, TurnRow
 from qa.store.scorecards import load_scorecard
 from qa.verdicts import Place, Verdict, newest, place_of
+from scoring_rules.model import Outcome
 
 MAX_NOTE = 2_000  # characters
 
@@ -117,8 +118,8 @@ def judge(store: Store, identity: Identity, given: Judgement) -> int:
             seen={"score": card.fingerprint, **(seen_by or {})},
             **({"event_id": given.event_id} if given.event_id else {}),
         )
-        drawn = drawn_with(session, given.call_id, given.rule) if answers_audit(row) else None
-        if drawn is not None:
+        silent = item.outcome is Outcome.PASS and answers_audit(row)
+        if silent and (drawn := drawn_with(session, given.call_id, given.rule)) is not None:
             row.sampling_probability, row.sample = drawn
         return _kept(session, identity, row)
 
