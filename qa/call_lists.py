@@ -22,7 +22,7 @@ from qa.store.random_audits import OpenItem
 from qa.store.reviewed import ReviewedResult
 from qa.store.reviews import CHANGED, DONE
 from qa.store.schema import Call, ItemLayout, ItemRow, ScorecardRow, Tag, TranscriptRow, now
-from qa.store.search import search
+from qa.store.search import calls_holding
 
 PAGE_SIZE = 25
 WORDS_LIMIT = 2_000  # turns that a list's word filter looks at, the newest first
@@ -171,8 +171,8 @@ def condition_of(
     if wanted.words:
         refuse_numbers(identity, wanted.words)
         calls = None if reach(identity, Right.SEE) is Reach.ALL else within
-        matches = search(session, wanted.words, limit=WORDS_LIMIT, calls=calls)
-        holding, cut = sorted({match.call_id for match in matches}), len(matches) == WORDS_LIMIT
+        found, cut = calls_holding(session, wanted.words, WORDS_LIMIT, calls)
+        holding = sorted(found)
     places = places_of(session, wanted.rule) if wanted.result is Result.REVIEWED and wanted.rule else ()
     return and_(within, wanted.condition(site.passing, site.zone, holding, identity.login, now(), places)), cut
 

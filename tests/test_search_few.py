@@ -81,6 +81,16 @@ def test_many_calls_and_old_ones(calls: Store, cost: int, recent: int, agent: st
             assert found or query == "没有的话"
 
 
+@pytest.mark.parametrize("query", [*QUERIES, "冰箱 您", "", "X"])
+def test_calls_that_hold_words_are_those_of_the_turns_found(calls: Store, query: str):
+    with calls.read() as session:
+        for limit in (3, 1_000):
+            turns = search.search(session, query, limit=limit, calls=Call.agent == "A3")
+            found, cut = search.calls_holding(session, query, limit, Call.agent == "A3")
+            assert found == {match.call_id for match in turns}
+            assert cut == (len(turns) == limit)
+
+
 def test_turns_of_transcripts_that_were_stored_side_by_side(calls: Store, monkeypatch: pytest.MonkeyPatch):
     """Two nights at once: the later transcript has the earlier turns."""
     make_common(monkeypatch)

@@ -139,6 +139,25 @@ def search(
     return matches[:limit]
 
 
+def calls_holding(
+    session: Session, query: str, limit: int, calls: ColumnElement[bool] | None = None
+) -> tuple[set[str], bool]:
+    """The calls in which the last stored `limit` turns that hold every term of the query lie, and whether there may be
+    more such turns. `calls` is a condition on `Call`.
+    """
+    wanted = terms(query)
+    found: set[str] = set()
+    turns = 0
+    for rows in _candidates(session, wanted, limit, None, (), calls) if wanted else ():
+        for row in rows:
+            if _holds(row.text, wanted):
+                found.add(row.call_id)
+                turns += 1
+                if turns == limit:
+                    return found, True
+    return found, False
+
+
 def _match(row: Any, wanted: list[list[Unit]]) -> Match | None:
     spans = _spans(row.text, wanted)
     return (
@@ -438,6 +457,15 @@ def _spans(source: str, wanted: list[list[Unit]]) -> tuple[tuple[int, int], ...]
             return ()
         spans += hits
     return tuple(sorted(set(spans)))
+
+
+def _holds(source: str, wanted: list[list[Unit]]) -> bool:
+    """Whether every term stands in a text: `_spans` without the places, at a glance where a term is characters."""
+    return all(
+        (not any(unit.is_word for unit in term) and "".join(unit.text for unit in term) in source)
+        or _spans(source, [term])
+        for term in wanted
+    )
 
 
 def _matches(found: Sequence[Unit], term: Sequence[Unit]) -> bool:
