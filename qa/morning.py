@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from qa.access import AccessDenied, Identity, Reach, Right, may, reach, within_reach
 from qa.call_filter import long_silence, waits
+from qa.file_messages import retell
 from qa.redact import mask, mask_identifier
 from qa.retry import REFUSED
 from qa.states import Outcome
@@ -133,7 +134,7 @@ def night_files(
                 row.call_id,
                 row.outcome,
                 row.reason,
-                row.message and mask(row.message),
+                row.message and mask(retell(row.message)),
                 refused,
             )
             for row, refused in rows

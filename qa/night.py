@@ -26,6 +26,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from qa import ledger
+from qa.file_messages import keep, keep_refusal
 from qa.intake import Intake
 from qa.ledger import Stage, State
 from qa.lock import night_lock
@@ -274,8 +275,9 @@ class NightRun:
             call.duration = refused.duration
             if call.recording is not None:
                 call.recording.duration, call.recording.state = refused.duration, str(reason)
-            ledger.refuse(session, refused.id, Stage.HEAR, state, reason, refused.message)
-            set_outcome(session, night_id, refused.id, outcome, reason, refused.message)
+            message = keep_refusal(refused.signs[0], refused.detail, refused.message)
+            ledger.refuse(session, refused.id, Stage.HEAR, state, reason, message)
+            set_outcome(session, night_id, refused.id, outcome, reason, message)
         self.on_done(refused.id, outcome)
 
     def _failed(self, night_id: int, call_id: str, reason: str, message: str) -> None:
@@ -293,11 +295,12 @@ class NightRun:
         if not crash.alone:
             return True
         with self._disk(), self.store.write() as session:
-            attempts = ledger.crashed(session, crash.id, Stage.HEAR, crash.message)
+            message = keep("worker_died", detail=crash.message)
+            attempts = ledger.crashed(session, crash.id, Stage.HEAR, message)
             if attempts < self.settings.night.max_attempts:
                 return True
-            ledger.refuse(session, crash.id, Stage.HEAR, State.QUARANTINED, Reason.KILLS_WORKER, crash.message)
-            set_outcome(session, night_id, crash.id, Outcome.QUARANTINED, Reason.KILLS_WORKER, crash.message)
+            ledger.refuse(session, crash.id, Stage.HEAR, State.QUARANTINED, Reason.KILLS_WORKER, message)
+            set_outcome(session, night_id, crash.id, Outcome.QUARANTINED, Reason.KILLS_WORKER, message)
         self.on_done(crash.id, Outcome.QUARANTINED)
         return False
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from qa.file_messages import keep
 from qa.intake import Entry, Intake
 from qa.ledger import Stage, State, row
-from qa.messages import text
 from qa.settings import Settings
 from qa.states import Outcome, Reason
 from qa.store.engine import Store
@@ -52,7 +52,7 @@ def receive(store: Store, night_id: int, intake: Intake, settings: Settings) -> 
             _note(session, night_id, error.path, None, Outcome.FAILED, error.reason, error.message)
             received.append(Received(error.path, None, Outcome.FAILED, error.reason))
         for path in intake.unlisted:
-            _note(session, night_id, str(path), None, Outcome.SKIPPED, Reason.NOT_LISTED, text("night.not_listed"))
+            _note(session, night_id, str(path), None, Outcome.SKIPPED, Reason.NOT_LISTED, keep("not_listed"))
             received.append(Received(str(path), None, Outcome.SKIPPED, Reason.NOT_LISTED))
     return received
 
@@ -62,13 +62,13 @@ def _look(path: Path, settled_before: float) -> tuple[str | None, Reason | None,
     try:
         before = os.stat(path)
         if before.st_mtime > settled_before:
-            return None, Reason.STILL_COPYING, text("night.still_copying", name=path.name)
+            return None, Reason.STILL_COPYING, keep("still_copying", name=path.name)
         sha256 = content_hash(path)
         after = os.stat(path)
     except OSError as error:
-        return None, Reason.MISSING_FILE, f"{path}: {error.strerror}"
+        return None, Reason.MISSING_FILE, keep("missing_file", path=str(path), system=error.strerror or "")
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        return None, Reason.STILL_COPYING, text("night.still_copying", name=path.name)
+        return None, Reason.STILL_COPYING, keep("still_copying", name=path.name)
     return sha256, None, None
 
 
@@ -94,7 +94,7 @@ def _register(
     )
     known = session.get(Call, entry.call_id)
     if twin is not None and known is None and entry.path.stat().st_size > 0:
-        message = text("night.duplicate", twin=twin)
+        message = keep("duplicate", twin=twin)
         _note(session, night_id, path, None, Outcome.SKIPPED, Reason.DUPLICATE, message)
         return Received(path, None, Outcome.SKIPPED, Reason.DUPLICATE)
     recording = session.scalar(select(Recording).where(Recording.path == path, Recording.sha256 == sha256))

@@ -12,6 +12,7 @@ from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from qa.file_messages import retell
 from qa.messages import current_language, text
 from qa.redact import mask_identifier
 from qa.rulebook import packs_in_force
@@ -79,7 +80,7 @@ def _left_table(files: list[NightFile]) -> Table:
     for f in sorted(files, key=lambda f: (worst.index(Outcome(f.outcome)), f.reason or "", f.path))[:LEFT_FILES]:
         reason = text(f"reason.{f.reason}") if f.reason else ""
         name = f.path.rsplit("/", 1)[-1]
-        why = (f.message or "").removeprefix(f"{name}: ")  # the file has a column of its own
+        why = retell(f.message).removeprefix(f"{name}: ")  # the file has a column of its own
         table.add_row(text(f"outcome.{f.outcome}"), reason, escape(mask_identifier(name)), "" if why == f.reason else escape(why))
     return table
 

@@ -88,19 +88,20 @@ def decode(path: Path, *, max_seconds: float = float("inf")) -> Audio:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise AudioError(Sign.UNREADABLE, f"{path.name}: {error.strerror}") from error
+        raise AudioError(Sign.UNREADABLE, f"{path.name}: {error.strerror}", system=error.strerror or "") from error
     if size == 0:
-        raise AudioError(Sign.EMPTY, f"{path.name}: the file has no content (0 bytes)")
+        raise AudioError(Sign.EMPTY, f"{path.name}: the file has no content (0 bytes)", size=0)
     damaged, rate, codec, name, promised = 0, 0, "", "", None
     blocks: list[np.ndarray] = []
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
             if not container.streams.audio:
-                raise AudioError(Sign.NOT_AUDIO, f"{path.name}: no audio stream in this file")
+                raise AudioError(Sign.NOT_AUDIO, f"{path.name}: no audio stream in this file", streams=0)
             stream = container.streams.audio[0]
             promised = _promised_seconds(container, stream)
             if promised is not None and promised > max_seconds:
-                raise AudioError(Sign.TOO_LONG, f"{path.name}: {promised:.0f} s, the limit is {max_seconds:.0f} s")
+                told = f"{path.name}: {promised:.0f} s, the limit is {max_seconds:.0f} s"
+                raise AudioError(Sign.TOO_LONG, told, seconds=round(promised), limit=round(max_seconds))
             channels = stream.codec_context.channels
             layout = "stereo" if channels == 2 else "mono"
             resampler = AudioResampler(format="fltp", layout=layout, rate=SAMPLE_RATE)
@@ -118,23 +119,27 @@ def decode(path: Path, *, max_seconds: float = float("inf")) -> Audio:
                         blocks.append(out.to_ndarray())
                         heard += blocks[-1].shape[1]
                 if heard > max_seconds * SAMPLE_RATE:
-                    raise AudioError(Sign.TOO_LONG, f"{path.name}: longer than the limit of {max_seconds:.0f} s")
+                    told = f"{path.name}: longer than the limit of {max_seconds:.0f} s"
+                    raise AudioError(Sign.TOO_LONG, told, limit=round(max_seconds))
             blocks.extend(out.to_ndarray() for out in resampler.resample(None))
     except av.error.FFmpegError as error:
         if blocks:  # the container broke off after good sound: judged below, as a truncated file
             damaged += 1
         else:
             sign = Sign.NOT_AUDIO if isinstance(error, av.error.InvalidDataError) else Sign.UNREADABLE
-            raise AudioError(sign, f"{path.name}: FFmpeg cannot read it ({error.strerror})") from error
+            told = f"{path.name}: FFmpeg cannot read it ({error.strerror})"
+            raise AudioError(sign, told, ffmpeg=error.strerror or "") from error
     if not blocks:
-        raise AudioError(Sign.UNREADABLE, f"{path.name}: no sound could be decoded ({damaged} damaged packets)")
+        told = f"{path.name}: no sound could be decoded ({damaged} damaged packets)"
+        raise AudioError(Sign.UNREADABLE, told, damaged=damaged)
     samples = np.concatenate(blocks, axis=1).astype(np.float32, copy=False)  # (channels, samples)
     audio = Audio(path, samples, rate, codec, name, content_hash(path), damaged, promised)
     if promised is not None and name not in CONTAINER_LIES:
         missing = promised - audio.duration
         if missing > TRUNCATED_SECONDS and audio.duration < TRUNCATED_SHARE * promised:
+            told = f"{path.name}: the header promises {promised:.1f} s, {audio.duration:.1f} s are there"
             raise AudioError(
-                Sign.TRUNCATED, f"{path.name}: the header promises {promised:.1f} s, {audio.duration:.1f} s are there"
+                Sign.TRUNCATED, told, promised=round(promised, 1), there=round(audio.duration, 1)
             )
     return audio
 

@@ -50,6 +50,7 @@ class Refused:
     signs: tuple[Sign, ...]
     message: str
     duration: float | None = None
+    detail: Mapping[str, str | float] = field(default_factory=dict)  # of the error, as AudioError has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _guarded(job: Job, work: Callable[[], Any]) -> Any:
     try:
         return work()
     except AudioError as error:
-        return Refused(job.id, (error.sign,), str(error))
+        return Refused(job.id, (error.sign,), str(error), detail=error.detail)
     except _Stopped as stopped:
         return Refused(job.id, stopped.sound.signs, f"{job.path.name}: {', '.join(stopped.sound.signs)}", stopped.sound.duration)
     except MemoryError:

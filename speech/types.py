@@ -43,11 +43,19 @@ class Sign(StrEnum):
 
 
 class AudioError(SpeechError):
-    """The recording cannot be used; `sign` names why."""
+    """The recording cannot be used; `sign` names why, `detail` what is told with it: seconds, counts, a system's words."""
 
-    def __init__(self, sign: Sign, message: str) -> None:
+    def __init__(self, sign: Sign, message: str, **detail: str | float) -> None:
         super().__init__(message)
-        self.sign = sign
+        self.sign, self.detail = sign, detail
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _audio_error, (self.sign, str(self), self.detail)
+
+
+def _audio_error(sign: Sign, message: str, detail: Mapping[str, str | float]) -> AudioError:
+    """An error that comes from another process."""
+    return AudioError(sign, message, **detail)
 
 
 class ModelError(SpeechError):

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from qa.commands.setup import load_settings, opened
 from qa.exit_codes import Exit
+from qa.file_messages import retell
 from qa.messages import current_language, text
 from qa.settings import Settings
 from qa.store.engine import Store
@@ -58,7 +59,7 @@ def print_call(
                 row = session.get(LedgerRow, (call_id, stage))
                 if row is not None:
                     reason = text(f"reason.{row.reason}") if row.reason else ""
-                    told = (text(f"state.{row.state}"), reason, row.message or "")
+                    told = (text(f"state.{row.state}"), reason, retell(row.message))
                     console.print(text("show.no_card", call=call_id, state=told[0], reason=told[1], message=told[2]))
             return True
         transcript = load_transcript(session, call_id)
