@@ -1,9 +1,9 @@
 """Many inspectors at once: each claims calls, judges items, and finishes; then everything is counted.
 
-    python bench/inspectors.py SITE/huiting.toml [--inspectors N] [--calls N] [--out FILE]
+    python bench/inspectors.py SITE/huiting.toml [--inspectors N] [--calls N] [--browser [--pause S]] [--out FILE]
 
-Every inspector is a process of its own that works through the service layer, as the app's server does for a person. What
-was saved is counted in the database by the ids that the inspectors gave: nothing may be lost, nothing saved twice, and
+Every inspector is a process of its own that works through the service layer, as the app's server does for a person; with
+`--browser`, a signed-in profile in chromium that works by keys in the running app (bench/inspectors_app.py). What was saved is counted in the database by the ids that the inspectors gave: nothing may be lost, nothing saved twice, and
 no error but "somebody else has it".
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import sys
 import time
@@ -147,13 +148,43 @@ def percentile(times: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
 
 
+def _times(name: str, found: list[float]) -> dict[str, int | None]:
+    shares = (("p50", 0.5), ("p95", 0.95), ("worst", 1.0))
+    return {f"{name} {told} ms": round(percentile(found, share)) if found else None for told, share in shares}
+
+
+def in_browsers(options: argparse.Namespace) -> int:
+    import inspectors_app
+
+    before = os.getloadavg()
+    worked, seconds = inspectors_app.in_browsers(
+        options.settings, options.inspectors, options.calls, VERDICTS_A_CALL, options.pause
+    )
+    wrong = inspectors_app.faults(Settings.load(options.settings, env={}), worked)
+    verdicts, following = ([ms for one in worked for ms in getattr(one, name)] for name in ("verdict_ms", "next_ms"))
+    told = {
+        "browsers": len(worked), "pause": options.pause, "seconds": round(seconds, 1), "pressed": sum(one.pressed for one in worked),
+        "sent": sum(len(one.sent) for one in worked), "finished": sum(len(one.finished) for one in worked), "faults": wrong,
+        **_times("verdict", verdicts), **_times("next call", following),
+        "load before": before, "load after": os.getloadavg(),
+    }  # fmt: skip
+    print(json.dumps(told, indent=1, ensure_ascii=False))
+    if options.out:
+        options.out.write_text(json.dumps({**told, "each": [asdict(one) for one in worked]}) + "\n", "utf-8")
+    return 1 if wrong else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", type=Path)
     parser.add_argument("--inspectors", type=int, default=20)
     parser.add_argument("--calls", type=int, default=15, help="calls each")
+    parser.add_argument("--browser", action="store_true", help="in chromium, against the running app")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds of thought before a key, with --browser")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.browser:
+        return in_browsers(options)
     database = Settings.load(options.settings, env={}).store_url
     began = time.monotonic()
     worked = together(database, options.inspectors, options.calls)
