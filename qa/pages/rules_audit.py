@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from itertools import chain, count
 from typing import Any
 
 import streamlit as st
@@ -32,7 +33,7 @@ def section(here: visit.Visit) -> str:
     queue = look.address("queue", WAITING.to_address())
     return (
         f'<h3 id="audits">⚂ {m.escape(text("audits.title"))}</h3><p class="quietly">{m.escape(text("audits.hint"))}</p>'
-        + _form(here)
+        + _form(here, {one.name for one in found})
         + (m.told(message, problem=problem) if message else "")
         + (_table(found, here) if found else m.empty(text("audits.none")))
         + f'<p class="row">{m.link(text("audits.to_queue"), queue)}</p>'
@@ -66,8 +67,8 @@ def take(here: visit.Visit, did: Mapping[str, Any]) -> None:
     st.rerun()
 
 
-def _form(here: visit.Visit) -> str:
-    kept = st.session_state.setdefault(KEPT, _usual(here))
+def _form(here: visit.Visit, taken: Collection[str]) -> str:
+    kept = st.session_state.setdefault(KEPT, _usual(here, taken))
     known = choices(here.desk.store, here.identity)
     any_ = text("app.any")
     rules = sorted(here.rule_names.items())
@@ -89,12 +90,14 @@ def _form(here: visit.Visit) -> str:
     )
 
 
-def _usual(here: visit.Visit) -> dict[str, str]:
-    """The week up to yesterday, and a seed that nobody chose."""
+def _usual(here: visit.Visit, taken: Collection[str]) -> dict[str, str]:
+    """The week up to yesterday, a name that is free, and a seed that nobody chose."""
     today = datetime.now(here.desk.site.zone).date()
     last = today - timedelta(days=1)
+    week = f"{last:%G-W%V}"
+    names = chain([week], (f"{week}-{number}" for number in count(2)))
     return {
-        "name": f"{last:%G-W%V}", "count": str(USUAL_COUNT), "since": (today - timedelta(days=7)).isoformat(),
+        "name": next(name for name in names if name not in taken), "count": str(USUAL_COUNT), "since": (today - timedelta(days=7)).isoformat(),
         "until": last.isoformat(), "seed": str(random.randrange(MAX_SEED)),
     }  # fmt: skip
 
