@@ -1,6 +1,6 @@
 """How long each page of the app takes until it is usable, in chromium on the same machine.
 
-    python bench/pages.py SITE/huiting.toml [--visits N] [--only WORD] [--language zh] [--out FILE] [--shots FOLDER]
+    python bench/pages.py SITE/huiting.toml [--visits N] [--only WORDS] [--verdicts N] [--language zh] [--out FILE]
 
 SITE comes from bench/big_site.py. The app is started on the site; every page is visited N times by its address, in
 random order, with other calls, words and filters each time. A page is usable when its largest content is drawn (the
@@ -64,6 +64,20 @@ window.__usable = (path, ready, control) => {
     return performance.now();
 };
 """
+
+VERDICT = """(button) => {
+    const state = window.__all('.state')[0];
+    state.textContent = '';
+    const asked = performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/api/call/verdict')).length;
+    const began = performance.now();
+    button.click();
+    return [began, asked];
+}"""
+VERDICT_SAVED = """([began, asked]) => {
+    if (!window.__all('.state')[0].textContent.startsWith('✓')) return 0;
+    const answers = performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/api/call/verdict'));
+    return answers.length > asked && [performance.now() - began, answers.at(-1).duration];
+}"""
 
 
 @dataclass(frozen=True)
@@ -212,6 +226,24 @@ class Visitor:
         finally:
             tab.close()
 
+    def verdicts(self, address: str, count: int) -> list[tuple[float, float]]:
+        """(ms from a click on a verdict until the page says that it is saved, ms of the server's answer as the browser
+        sees it) for some clicks on one call, right and wrong by turns."""
+        tab = self.page("inspector")
+        found = []
+        try:
+            tab.goto(self.base + address)
+            buttons = tab.locator(".item.faults .verdicts").first.locator("button.right, button.wrong")
+            buttons.first.wait_for()
+            for number in range(count):
+                tab.wait_for_timeout(500)  # a person reads on
+                before = buttons.nth(number % 2).evaluate(VERDICT)
+                handle = tab.wait_for_function(VERDICT_SAVED, arg=before, polling="raf")
+                found.append(tuple(handle.json_value()))
+            return found
+        finally:
+            tab.close()
+
     def _usable(self, tab: Any, page: Page, address: str) -> float:
         path = address.split("?", maxsplit=1)[0]
         arguments = [path, page.ready, page.control]
@@ -278,6 +310,7 @@ def main() -> int:
     parser.add_argument("--visits", type=int, default=20)
     parser.add_argument("--only", default="", help="pages whose names hold one of these words, parted by commas")
     parser.add_argument("--moves", type=int, default=MOVES, help="clicks in the navigation, a page")
+    parser.add_argument("--verdicts", type=int, default=0, help="clicks on verdicts, on each of three calls")
     parser.add_argument("--language", default="zh")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--shots", type=Path, help="folder for a picture of each page")
@@ -290,14 +323,20 @@ def main() -> int:
     settings = Settings.load(options.settings, env={})
     rng = random.Random(5)
     wanted = [word for word in options.only.split(",") if word]
-    chosen = [p for p in pages(sample(settings, rng)) if not wanted or any(word in p.name for word in wanted)]
+    site = sample(settings, rng)
+    chosen = [p for p in pages(site) if not wanted or any(word in p.name for word in wanted)]
     if options.shots:
         options.shots.mkdir(parents=True, exist_ok=True)
     log = options.settings.with_name("app.log")
     with running(options.settings, log) as (base, started), sync_playwright() as driver:
         print(f"the app answered after {started:.1f} s", flush=True)
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        times = measure(Visitor(browser, base, options.language), chosen, options.visits, options.moves, rng, options.shots)
+        visitor = Visitor(browser, base, options.language)
+        times = measure(visitor, chosen, options.visits, options.moves, rng, options.shots)
+        for call in site.calls[:3] if options.verdicts else ():
+            for seen, answered in visitor.verdicts(f"/call?id={quote(call)}&view=all", options.verdicts):
+                times["verdict | until told"].append(seen)
+                times["verdict | server"].append(answered)
         browser.close()
     results = told(times)
     for name, result in results.items():
