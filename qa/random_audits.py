@@ -93,7 +93,7 @@ class Audit:
     open: int  # of them, still to be judged
 
 
-def silent_items(present: Iterable[str], *where: ColumnElement[bool]) -> Select[tuple[ItemRow]]:
+def silent_items(present: Iterable[str], *where: ColumnElement[bool]) -> Select[ItemRow]:
     """The items of scorecards in force in which the machine saw no fault: passed, and nothing suspected.
 
     `present` are the rules on what must be said: their findings are no faults. Items that are not applicable or not
