@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from appsite import DIALOGUES, PASSWORD, AppSite, build
 from google.protobuf.json_format import MessageToDict
-from sqlalchemy import select
+from sqlalchemy import select, update
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
@@ -26,12 +27,17 @@ from streamlit.util import calc_hash
 
 import qa
 from qa import accounts, desk
-from qa.access import MATRIX, Reach, Right, Role
+from qa.access import MATRIX, Identity, Reach, Right, Role
+from qa.call_view import open_call
 from qa.commands.app import close_demo_accounts, demo_accounts, ensure_admin
+from qa.file_messages import keep, keep_refusal
+from qa.judging import Judgement, judge
 from qa.media import Hearing
 from qa.messages import catalogue
 from qa.store.accounts import Account
-from qa.store.schema import AuditEvent
+from qa.store.coaching import ClipPack, CoachingAssignment
+from qa.store.schema import AuditEvent, NightFile
+from qa.verdicts import Place, Verdict
 from qa.web import RIGHT_TO, Guard, _local, routes
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
@@ -232,6 +238,15 @@ OPENS = {
     "coaching": {Role.AGENT, Role.LEAD, Role.TRAINER},
 }
 QUERIES = {"call": {"id": "refund"}, "search": {"q": "您好"}, "queue": {"view": "all"}}
+# Other faces of a page, beside the one above.
+FACES: dict[str, list[dict[str, str]]] = {
+    "board": [{"result": "reviewed", "measure": "score"}],
+    "queue": [{"view": "all", "result": "reviewed", "fatal_class": "customer-critical"}, {"view": "mine"}],
+    "rules": [{"view": name} for name in ("try", "accuracy", "change", "versions")],
+    "files": [{"night": "1", "outcome": "quarantined"}, {"night": "1", "outcome": "skipped"}],
+    "coaching": [{"part": "packs"}, {"part": "find"}],
+    "mine": [{"unread": "1"}],
+}
 
 
 @pytest.fixture
@@ -329,7 +344,10 @@ CJK = re.compile(r"[\u3400-\u9fff]+")
 ENGLISH = re.compile(r"[A-Za-z]+(?:[’'][a-z]+)?(?: [a-z]+(?:[’'][a-z]+)?)+")  # two words of a sentence, or more
 # Ours, and the same in both languages: the product's name, and the other language by its own name.
 BOTH = {"回听", "中文", "English"}
-MESSAGE_ID = re.compile(r"\b(?:app|desk|account|board|call|coaching|reason|outcome|role|summary)\.[a-z_]+\b")
+MESSAGE_ID = re.compile(
+    r"\b(?:app|desk|account|board|call|coaching|reason|outcome|role|summary|file|audits|rules_page|accuracy|replay|publish)"
+    r"\.[a-z_]+\b"
+)
 
 
 def known_data() -> str:
@@ -338,16 +356,36 @@ def known_data() -> str:
     return "\n".join([*said, *(f"{agent} {team}" for agent, team, _, _ in DIALOGUES.values())])
 
 
+def reviewed_and_coached(site: AppSite) -> None:
+    """A fault of `refund` cancelled by a lead, another added, files with reasons, and coaching that is overdue."""
+    lead = Identity("lead", "lead", Role.LEAD, teams=("north",))
+    card = open_call(site.store, lead, "refund").scorecard_id
+    assert card is not None
+    judge(site.store, lead, Judgement("refund", card, "neg.cannot", Verdict.WRONG, finding=0))
+    place = Place(turn=2, start_char=0, end_char=2)
+    judge(site.store, lead, Judgement("refund", card, "lang.vague", Verdict.MISSED, place=place))
+    with site.store.write() as session:
+        told = keep_refusal("truncated", {"promised": 60.0, "there": 2.0}, "")
+        session.execute(update(NightFile).where(NightFile.reason == "no_speech").values(message=told))
+        session.execute(update(NightFile).where(NightFile.reason == "duplicate").values(message=keep("duplicate", twin="x")))
+        pack = ClipPack(who="trainer", name="P1")
+        session.add(pack)
+        session.flush()
+        session.add(CoachingAssignment(who="trainer", pack_id=pack.id, agent="A1", goal="G1", due=date(2026, 1, 1)))
+
+
 def test_no_page_shows_the_other_language(visitor, site: AppSite):
     """Every page that any role opens, in both languages: in English no Chinese but data, in Chinese no English words of
     ours in a row, and no message without a text."""
     data, faults, seen = known_data(), [], set()
+    reviewed_and_coached(site)
     for role in (Role.ADMIN, Role.LEAD, Role.AGENT):
         pages = set(visitor(role, "search").session_state["pages"]) - seen
         seen |= pages
-        for address in sorted(pages):
+        faces = [(a, q) for a in sorted(pages) for q in (QUERIES.get(a), *FACES.get(a, ()))]
+        for address, query in faces:
             for language in ("zh", "en"):
-                app = visitor(role, address, language, QUERIES.get(address))
+                app = visitor(role, address, language, query)
                 assert not app.exception, (address, app.exception)
                 for text in shown(app):
                     plain = text
