@@ -53,12 +53,13 @@ def test_the_same_turns_page_by_page(calls: Store, query: str, at_once: int, mon
         assert pages == wanted
 
 
-@pytest.mark.parametrize("cost", [0, 10**9])  # PostgreSQL collects, or walks
+@pytest.mark.parametrize("cost", [0, 10**9])  # rare words, which PostgreSQL collects; common ones, where it walks
 @pytest.mark.parametrize("recent", [5, 30_000])
 @pytest.mark.parametrize("agent", ["A3", "long gone"])
 def test_many_calls_and_old_ones(calls: Store, cost: int, recent: int, agent: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(search, "FEW_CALLS", 5)
     monkeypatch.setattr(search, "MATCH_COST", cost)
+    monkeypatch.setattr(search, "COMMON_TURNS", 0 if cost else 10**6)
     monkeypatch.setattr(search, "RECENT_TURNS", recent)
     with calls.write() as session:
         for number in range(9):

@@ -197,7 +197,7 @@ def _candidates(
             among = _among_sqlite if sqlite else _among_postgresql
             yield from among(session, expression, few, before, where, limit)
             return
-    for stretch in _stretches(session, before, calls) if common else [_Stretch(None, before)]:
+    for stretch in _stretches(session, expression, before, calls) if common else [_Stretch(None, before)]:
         last = stretch.before
         while True:
             bounds = [] if stretch.first is None else [key >= stretch.first]
@@ -260,10 +260,13 @@ class _Stretch(NamedTuple):
     before: int | None
 
 
-def _stretches(session: Session, before: int | None, calls: ColumnElement[bool] | None) -> Iterator[_Stretch]:
+def _stretches(
+    session: Session, expression: dict[str, str], before: int | None, calls: ColumnElement[bool] | None
+) -> Iterator[_Stretch]:
     """The parts in which to walk back, one after the other.
 
-    Where the newest turns do not hold enough, the calls wanted may be old ones: the walk goes on at their last turn.
+    Where the newest turns do not hold enough and the words are common, the calls wanted may be old ones: the walk goes
+    on at their last turn.
     """
     if calls is None:
         yield _Stretch(None, before)
@@ -273,6 +276,9 @@ def _stretches(session: Session, before: int | None, calls: ColumnElement[bool] 
         return
     first = newest - RECENT_TURNS + 1
     yield _Stretch(first, before)
+    if _is_sqlite(session) and not _often(session, expression):
+        yield _Stretch(None, first)
+        return
     last_stored = (
         select(TranscriptRow.id)
         .join(Call, Call.id == TranscriptRow.call_id)
@@ -320,16 +326,20 @@ def _few(session: Session, expression: dict[str, str], calls: ColumnElement[bool
     some = select(Call.id).where(calls).limit(FEW_CALLS + 1).subquery()
     if (session.scalar(select(func.count()).select_from(some)) or 0) > FEW_CALLS:
         return None
-    index, key, by_index, _ = _index(session)
-    if _is_sqlite(session):  # PostgreSQL's sample has told
-        often = select(key).select_from(index).where(by_index).limit(COMMON_TURNS)
-        if len(session.scalars(often, expression).all()) < COMMON_TURNS:
-            return None
+    if _is_sqlite(session) and not _often(session, expression):  # PostgreSQL's sample has told
+        return None
     return session.scalars(
         select(TranscriptRow.id)
         .join(Call, Call.id == TranscriptRow.call_id)
         .where(TranscriptRow.current, calls)
     ).all()
+
+
+def _often(session: Session, expression: dict[str, str]) -> bool:
+    """Whether the words are common, on SQLite."""
+    index, key, by_index, _ = _index(session)
+    some = select(key).select_from(index).where(by_index).limit(COMMON_TURNS)
+    return len(session.scalars(some, expression).all()) == COMMON_TURNS
 
 
 def _among_sqlite(
