@@ -1,4 +1,4 @@
-"""Pages in a real browser: what agents read, what people's verdicts change, how rules are read, tried and changed."""
+"""Pages in a real browser: what agents read, and what people's verdicts change."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from datetime import timedelta
 
 import pytest
-from appsite import AppSite
+from appsite import PASSWORD, AppSite
 from sqlalchemy import update
 from test_browser import WAIT as SHORT_WAIT
-from test_browser import Running, _until, rows, running, sign_in
+from test_browser import Running, _until, rows, running
 
 from qa.access import Identity, Role
 from qa.call_view import open_call
@@ -21,6 +21,22 @@ from qa.verdicts import Verdict
 __all__ = ["running"]
 WAIT = 3 * SHORT_WAIT  # ms: charts are drawn and models asked while other tests work
 LEAD = Identity("lead", "lead", Role.LEAD, teams=("north",))
+
+
+def enter(running: Running, role: Role, address: str):
+    """The role's page at an address, signed in with patience."""
+    page = running.visitors.get(role)
+    if page is None:
+        page = running.visitors[role] = running.open_page()
+        page.set_default_timeout(WAIT)
+        page.goto(f"{running.base}/sign-in")
+        page.fill("#login", role.value)
+        page.fill("#password", PASSWORD)
+        with page.expect_response(lambda answer: "/sign-in" in answer.url and answer.request.method == "POST"):
+            page.click("button")
+    page.goto(running.base + address)
+    page.locator("h1, .player").first.wait_for()
+    return page
 
 
 def cancel(site: AppSite) -> float:
@@ -52,8 +68,7 @@ def assign_coaching(site: AppSite) -> None:
 
 def test_an_agent_sees_what_counts_beside_the_machines_and_the_coaching_that_waits(running: Running, reviewed_score: float):
     assign_coaching(running.site)
-    page = sign_in(running, Role.AGENT, "/mine")
-    page.set_default_timeout(WAIT)
+    page = enter(running, Role.AGENT, "/mine")
     card = page.locator("article").first
     card.wait_for()
     assert f"{reviewed_score:g}" in card.locator(".score").inner_text()
@@ -72,9 +87,7 @@ def test_an_agent_sees_what_counts_beside_the_machines_and_the_coaching_that_wai
 
 
 def test_the_board_by_the_machine_and_as_reviewed(running: Running, reviewed_score: float):
-    page = sign_in(running, Role.INSPECTOR, "/queue")
-    page.set_default_timeout(WAIT)
-    page.goto(f"{running.base}/board?measure=score")
+    page = enter(running, Role.INSPECTOR, "/board?measure=score")
     page.locator("svg.marks").nth(4).wait_for()
     page.get_by_text("按机器当前结果统计").wait_for()
     machine = page.locator(".sum .number").nth(1).inner_text()
@@ -97,7 +110,7 @@ def test_the_queue_by_fatal_class(running: Running):
     with running.site.store.write() as session:
         for call_id, bits in (("thanks", 1), ("stray", 4)):
             session.execute(update(Call).where(Call.id == call_id).values(fatal=True, fatal_classes=bits))
-    page = sign_in(running, Role.INSPECTOR, "/queue?view=all")
+    page = enter(running, Role.INSPECTOR, "/queue?view=all")
     page.locator("tr[data-row]").nth(3).wait_for()
     page.get_by_label("致命类别").select_option("customer-critical")
     page.get_by_role("button", name="应用").click()

@@ -197,7 +197,7 @@ def _fault(fault: Fault, card: MyCard, rules: Mapping[str, Rule], here: visit.Vi
     said = "" if fault.said is Said.MACHINE else m.chip(text(f"desk.fault_{fault.said}"))
     name = f"<b>{m.escape(pick(fault.name, here.language))}</b>"
     if fault.said is Said.CANCELLED:
-        name, cost = f"<s>{name}</s>", text("desk.no_points")
+        name, cost = f"<s>{name}</s>", ""
     places = "".join(_place(place) for place in fault.places) or (
         f'<div class="quiet">{m.escape(text("desk.not_said"))}</div>'
     )
