@@ -153,7 +153,7 @@ def choices(store: Store, identity: Identity) -> Mapping[str, Sequence[str]]:
         within = within_reach(identity)
         rows = session.execute(select(*columns).where(within).distinct()).all()
         found = {
-            column.key: sorted({row[place] for row in rows if row[place]}) for place, column in enumerate(columns)
+            column.key: sorted({value for row in rows if (value := row[place])}) for place, column in enumerate(columns)
         }
         tags = select(Tag.tag).join(Call, Call.id == Tag.call_id).where(within).distinct()
         return {**found, Tag.tag.key: sorted(session.scalars(tags))}
@@ -210,15 +210,15 @@ def rows_of(
         page = page.join(few, few.c.id == Call.id)
     else:
         page = page.where(condition)
-    page = page.order_by(*order).limit(limit).offset(offset).subquery()
+    ids = session.scalars(page.order_by(*order).limit(limit).offset(offset)).all()
     query = (
         select(Call, TranscriptRow.signs, ReviewedResult)
-        .join(page, page.c.id == Call.id)
         .outerjoin(ReviewedResult, and_(ReviewedResult.call_id == Call.id, ~ReviewedResult.stale))
         .outerjoin(TranscriptRow, and_(TranscriptRow.call_id == Call.id, TranscriptRow.current))
-        .order_by(*order)
+        .where(Call.id.in_(ids))
     )
-    found = session.execute(query).all()
+    places = {call_id: place for place, call_id in enumerate(ids)}
+    found = sorted(session.execute(query).all(), key=lambda row: places[row[0].id])
     fatal = _fatal_rules(session, [call.id for call, _, _ in found if call.fatal])
     audits = _open_audits(session, [call.id for call, _, _ in found])
     at = now()

@@ -84,7 +84,7 @@ def _walk(
 
 def _query(
     rule: str, status: FindingStatus, conditions: Sequence[ColumnElement[bool]], before: int | None, batch: int
-) -> Select[Any]:
+) -> Select[*tuple[Any, ...]]:
     query = (
         select(
             FindingRow.id.label("finding_id"),

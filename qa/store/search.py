@@ -408,7 +408,7 @@ def _among_postgresql(
         at_once = min(2 * at_once, FEW_AT_ONCE)
 
 
-def _of_turns(where: Sequence[ColumnElement[bool]]) -> Select[Any]:
+def _of_turns(where: Sequence[ColumnElement[bool]]) -> Select[*tuple[Any, ...]]:
     return (
         select(*_COLUMNS)
         .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
