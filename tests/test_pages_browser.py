@@ -1,9 +1,10 @@
-"""Pages in a real browser: what agents read, and what people's verdicts change."""
+"""Pages in a real browser: what agents read, what people's verdicts change, and what is not in the reader's language."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from appsite import PASSWORD, AppSite
@@ -14,6 +15,7 @@ from test_browser import Running, _until, rows, running
 from qa.access import Identity, Role
 from qa.call_view import open_call
 from qa.judging import Judgement, judge
+from qa.messages import catalogue
 from qa.store.coaching import Clip, ClipPack, ClipPackEntry, CoachingAssignment
 from qa.store.schema import Call, now
 from qa.verdicts import Verdict
@@ -119,3 +121,39 @@ def test_the_queue_by_fatal_class(running: Running):
     page.goto(f"{running.base}/queue?view=all&fatal_class=compliance-critical")
     _until(lambda: rows(page) == ["stray"])
     assert page.get_by_label("致命类别").input_value() == "compliance-critical"
+
+
+# --- strings of Streamlit's own ----------------------------------------------------------------------------------
+
+PAGES = {  # every page with an address that shows most of it, and a role that opens it
+    "today": (Role.LEAD, "/today"), "queue": (Role.LEAD, "/queue?view=all"), "search": (Role.LEAD, "/search?q=您好"),
+    "call": (Role.LEAD, "/call?id=refund&view=all"), "board": (Role.LEAD, "/board?result=reviewed"),
+    "rules": (Role.LEAD, "/rules"), "coaching": (Role.LEAD, "/coaching"), "mine": (Role.AGENT, "/mine"),
+    "files": (Role.ADMIN, "/files?night=1"), "settings": (Role.ADMIN, "/settings"),
+    "accounts": (Role.ADMIN, "/accounts"), "audit": (Role.ADMIN, "/audit"),
+}  # fmt: skip
+STRINGS = """() => {
+  const found = new Set(), outside = (e) => !e.closest('.block, .player, script, noscript, style, svg, code, pre, h1');
+  for (const e of document.querySelectorAll('body *')) {
+    if (!outside(e) || !e.checkVisibility() || e.dataset.testid === 'stIconMaterial') continue;
+    for (const name of ['aria-label', 'title', 'placeholder', 'alt']) if (e.getAttribute(name)) found.add(e.getAttribute(name));
+    for (const n of e.childNodes) if (n.nodeType === 3 && n.textContent.trim()) found.add(n.textContent.trim());
+  }
+  return [...found];
+}"""
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs/languages.md"
+
+
+def test_what_streamlit_says_in_english_is_written_down(running: Running):
+    """In the Chinese pages, English words outside our own mark-up are Streamlit's, and docs/languages.md lists them."""
+    listed = set(re.findall(r"^\| `([^`]+)` \|", DOCUMENT.read_text("utf-8"), re.M))
+    ours = {"English", "lead", "agent", "admin", *map(str, catalogue("zh").values())}
+    seen: dict[str, set[str]] = {}
+    for name, (role, address) in PAGES.items():
+        page = enter(running, role, address)
+        page.wait_for_timeout(2_000)  # what comes after the first drawing
+        for told in page.evaluate(STRINGS):
+            if re.search(r"[A-Za-z]{3,}", told) and told not in ours and not told.startswith("refund ·") and not re.search(r"[\u4e00-\u9fff]", told):
+                seen.setdefault(told, set()).add(name)
+    assert sorted(set(seen) - listed) == [], "\n".join(f"{told!r}: {sorted(pages)}" for told, pages in seen.items())
+    assert running.elsewhere == []
