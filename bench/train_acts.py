@@ -21,7 +21,7 @@ from sklearn.model_selection import GroupKFold
 from train_heads import SEED, heard, lines, matrix, plain
 
 from scoring_rules import acts, features, heads
-from scoring_rules.features import Sequences, Stretch
+from scoring_rules.features import Sequences
 from scoring_rules.text import views
 
 INVERSE_PENALTY = 30.0
@@ -57,12 +57,12 @@ def acts_of(case: dict) -> set[str]:
     return found | {IMPLIED[label] for label in found if label in IMPLIED}
 
 
-def stretch(case: dict, rng: random.Random | None) -> tuple[Sequences, Stretch]:
+def stretch(case: dict, rng: random.Random | None) -> tuple[Sequences, np.ndarray]:
     turns = plain(case["turns"])
     if rng is not None:
         turns = heard(turns, rng)
     sequences = Sequences(views([text for _, text in turns], "zh").compact, [role for role, _ in turns])
-    return sequences, sequences.stretch(marked(case))
+    return sequences, sequences.turns([marked(case)])
 
 
 def usable(case: dict, act: str) -> bool:

@@ -19,18 +19,17 @@ from sqlalchemy.orm import Session
 from qa import scorecard
 from qa.redact import mask_turns
 from qa.scorecard import Item, Scorecard
-from qa.scoring import attributes
+from qa.scoring import known_conversation
 from qa.store.accounts import Verdict as VerdictRow
 from qa.store.engine import Store
 from qa.store.schema import Call, TranscriptRow
-from qa.store.transcripts import load_transcript
 from qa.verdicts import Place, Standing, standing
 from scoring_rules.evaluate import Evaluator, Evidence, Finding, RuleResult
 from scoring_rules.meaning import Encoder
 from scoring_rules.model import Expect, FindingStatus, Outcome, Pack, Rule, RuleStatus
 from speech.types import Transcript
 
-PAGE = 200  # call ids asked for at once
+PAGE = 200  # calls read and judged at once
 AROUND = 16  # characters shown before and after a finding's words
 SAME_SECONDS = 0.5  # times that differ by less are one place
 
@@ -163,6 +162,7 @@ class Summary:
 
 
 Event = FindingChange | OutcomeChange | VerdictChange
+Results = tuple[RuleResult, ...]
 
 
 class Replay:
@@ -190,25 +190,30 @@ class Replay:
         last = ""
         while page := self._page(last):
             last = page[-1]
-            for call_id in page:
-                with self._store.read() as session:
-                    made = list(self._call(session, call_id))
-                yield from made
+            with self._store.read() as session:
+                heard = {call_id: self._heard(session, call_id) for call_id in page}
+            judged = self._judged([transcript for transcript in heard.values() if transcript is not None])
+            for call_id, transcript in heard.items():
+                if transcript is None:
+                    self.summary.skipped += 1
+                else:
+                    old, new = next(judged)
+                    with self._store.read() as session:
+                        made = list(self._call(session, transcript, old, new))
+                    yield from made
                 on_call(call_id)
 
     def _page(self, after: str) -> list[str]:
         with self._store.read() as session:
             return list(session.scalars(select(Call.id).where(Call.id > after, *self._where).order_by(Call.id).limit(PAGE)))
 
-    def _call(self, session: Session, call_id: str) -> Iterator[Event]:
-        call = session.get_one(Call, call_id)
-        heard = session.scalar(select(TranscriptRow.id).where(TranscriptRow.call_id == call_id, TranscriptRow.current))
-        if heard is None:
-            self.summary.skipped += 1
-            return
-        transcript = load_transcript(session, call_id)
-        transcript = replace(transcript, attributes={**transcript.attributes, **attributes(call)})
-        old, new = self._judged(transcript)
+    def _heard(self, session: Session, call_id: str) -> Transcript | None:
+        if session.scalar(select(TranscriptRow.id).where(TranscriptRow.call_id == call_id, TranscriptRow.current)) is None:
+            return None
+        return known_conversation(session, call_id)
+
+    def _call(self, session: Session, transcript: Transcript, old: Results, new: Results) -> Iterator[Event]:
+        call = session.get_one(Call, transcript.id)
         if not old and not new:
             self.summary.skipped += 1
             return
@@ -216,7 +221,7 @@ class Replay:
             scorecard.build(pack, results, transcript) for pack, results in ((self.base, old), (self.draft, new))
         )
         self._count(call.agent, before, after)
-        judged = standing(session, self._expects, VerdictRow.call_id == call_id)
+        judged = standing(session, self._expects, VerdictRow.call_id == transcript.id)
         changes = [
             *_finding_changes(transcript, before, after, self._expects),
             *_outcome_changes(call, before, after),
@@ -228,13 +233,15 @@ class Replay:
         self.summary.changed_calls += bool(told) or before.score != after.score
         yield from told
 
-    def _judged(self, transcript: Transcript) -> tuple[tuple[RuleResult, ...], tuple[RuleResult, ...]]:
-        old = self._old.run(transcript)
-        fresh = {result.rule: result for result in self._new.run(transcript)}
-        kept = {result.rule: result for result in old}
-        rules = scorecard.rules_for(self.draft, transcript.language)
-        merged = [fresh.get(rule) or kept.get(rule) for rule in rules if rules[rule].status is not RuleStatus.RETIRED]
-        return old, tuple(result for result in merged if result is not None)
+    def _judged(self, transcripts: Sequence[Transcript]) -> Iterator[tuple[Results, Results]]:
+        """What each pack makes of each transcript, many at once."""
+        pairs = zip(self._old.run_all(transcripts), self._new.run_all(transcripts), strict=True)
+        for transcript, (old, changed) in zip(transcripts, pairs, strict=True):
+            fresh = {result.rule: result for result in changed}
+            kept = {result.rule: result for result in old}
+            rules = scorecard.rules_for(self.draft, transcript.language)
+            merged = [fresh.get(rule) or kept.get(rule) for rule in rules if rules[rule].status is not RuleStatus.RETIRED]
+            yield old, tuple(result for result in merged if result is not None)
 
     def _count(self, agent: str | None, before: Scorecard, after: Scorecard) -> None:
         self.summary.calls += 1

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scoring_rules.call import Call, Hit
-from scoring_rules.features import Sequences
+from scoring_rules.block import Block
+from scoring_rules.call import Hit
 from scoring_rules.heads import DATA, VERSION, sequences_of
 
 WORDS = "acts.words.npz"
@@ -28,35 +28,41 @@ def role_of(act: str) -> str:
 
 @dataclass(frozen=True)
 class Acts:
-    """The layer, by act: table column (slots,) int8, its scale and bias, and the log-odds from which it is said."""
+    """The layer, each role's acts apart: columns by act, tables (fields · 2^BITS, acts), bias and the log-odds from which it is said."""
 
     columns: Mapping[str, int]
-    table: np.ndarray  # (fields · 2^BITS, acts) int8
-    scale: np.ndarray  # (acts,)
-    bias: np.ndarray
-    sure: np.ndarray
+    tables: Mapping[str, np.ndarray]  # by role, float32
+    bias: Mapping[str, np.ndarray]
+    sure: Mapping[str, np.ndarray]
 
-    def odds(self, sequences: Sequences, turns: list[int]) -> np.ndarray:
-        """(turns, acts) log-odds."""
-        places, values, begins = sequences.of([sequences.stretch(turn) for turn in turns])
-        rows = self.table[places] * values[:, None].astype(np.float32)
-        return np.add.reduceat(rows, begins, axis=0) * self.scale + self.bias
-
-    def hits(self, call: Call, act: str) -> list[Hit]:
-        """The turns that do an act. The odds of a role's turns are worked out once a call."""
+    def answers(self, block: Block, act: str) -> Mapping[int, list[Hit]]:
+        """The turns that do an act, by call. The odds of a role's turns are worked out once a block."""
         role = role_of(act)
-        key = (Acts, role)
-        known = call.memory.get(key)
+        known = block.memory.get((Acts, act))
         if known is None:
-            turns = [turn for turn, who in enumerate(call.role) if who == role and call.starts[turn] < call.ends[turn]]
-            odds = self.odds(sequences_of(call), turns) if turns else np.zeros((0, len(self.columns)))
-            known = call.memory[key] = (turns, odds)
-        turns, odds = known  # type: ignore[misc]
-        column = self.columns[act]
-        return [
-            Hit(call.starts[turns[n]], call.ends[turns[n]], turns[n], "head")
-            for n in np.flatnonzero(odds[:, column] >= self.sure[column])
-        ]
+            turns, said = self._said(block, role)
+            found: dict[int, list[Hit]] = {}
+            view, firsts = block.view, block.firsts
+            for n in np.flatnonzero(said[:, self.columns[act]]).tolist():
+                turn = turns[n]
+                call = block.calls[turn]
+                found.setdefault(call, []).append(Hit(view.starts[turn], view.ends[turn], turn - firsts[call], "head"))
+            known = block.memory[Acts, act] = found
+        return known  # type: ignore[return-value]
+
+    def _said(self, block: Block, role: str) -> tuple[list[int], np.ndarray]:
+        """A role's turns, and (turns, acts) whether they do each."""
+        known = block.memory.get((Acts, role))
+        if known is None:
+            view = block.view
+            turns = [n for n, who in enumerate(block.roles) if who == role and view.starts[n] < view.ends[n]]
+            said = np.zeros((0, len(self.columns)), bool)
+            if turns:
+                sequences = sequences_of(block)
+                odds = sequences.weighed(sequences.turns(turns), self.tables[role]) + self.bias[role]
+                said = odds >= self.sure[role]
+            known = block.memory[Acts, role] = (turns, said)
+        return known  # type: ignore[return-value]
 
 
 @cache
@@ -68,8 +74,14 @@ def load_acts(folder: Path = DATA) -> Acts | None:
     with np.load(path, allow_pickle=False) as data:
         if int(data["version"]) != VERSION:
             return None
-        columns = {act: column for column, act in enumerate(data["acts"].tolist())}
-        return Acts(columns, data["table"], data["scale"], data["bias"], data["sure"])
+        acts: list[str] = data["acts"].tolist()
+        own = {role: [n for n, act in enumerate(acts) if role_of(act) == role] for role in ("customer", "agent")}
+        return Acts(
+            {acts[n]: column for chosen in own.values() for column, n in enumerate(chosen)},
+            {role: np.ascontiguousarray(data["table"][:, chosen] * data["scale"][chosen], np.float32) for role, chosen in own.items()},
+            {role: data["bias"][chosen] for role, chosen in own.items()},
+            {role: data["sure"][chosen] for role, chosen in own.items()},
+        )
 
 
 def known_acts() -> tuple[str, ...]:

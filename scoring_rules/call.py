@@ -11,11 +11,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scoring_rules.conversation import Conversation, WordLike
-from scoring_rules.grammar import Grammar, Interval, piece_at
-from scoring_rules.match import Found, Matcher
-from scoring_rules.patterns import OTHER_BIT, ROLE_BITS, Patterns
-from scoring_rules.text import views
+from scoring_rules.block import Block
+from scoring_rules.conversation import WordLike
+from scoring_rules.grammar import Interval, piece_at
 
 Region = tuple[Interval, ...]  # sorted, apart
 _FAR = 1 << 60
@@ -38,29 +36,27 @@ class Hit(NamedTuple):
 
 
 class Call:
-    """A conversation, scanned."""
+    """One call of a scanned block. Turns are counted from the call's first; offsets are the block's."""
 
-    def __init__(
-        self, conversation: Conversation, matcher: Matcher, patterns: Patterns, grammar: Grammar, doubtful: float
-    ) -> None:
-        self.conversation = conversation
-        self.turns = conversation.turns
-        self.grammar = grammar
-        self.view = views([turn.text for turn in self.turns], matcher.language)
-        self.starts, self.ends = self.view.starts, self.view.ends
-        self.plain = self.view.plain
-        self.role = [None if turn.role is None else str(turn.role) for turn in self.turns]
-        self.found: dict[int, list[Found]] = matcher.scan(self.view)
-        patterns.scan(self.view, [OTHER_BIT if role is None else ROLE_BITS.get(role, OTHER_BIT) for role in self.role], self.found)
+    def __init__(self, block: Block, number: int, doubtful: float) -> None:
+        self.block, self.number = block, number
+        self.first, last = block.firsts[number], block.firsts[number + 1]
+        self.conversation = block.conversations[number]
+        self.turns = self.conversation.turns
+        self.grammar = block.grammar
+        self.view = block.view
+        self.plain = block.view.plain
+        self.starts, self.ends = block.view.starts[self.first : last], block.view.ends[self.first : last]
+        self.role = block.roles[self.first : last]
+        self.found = block.found[number]
         self._units: dict[int, int] = {}
         self._all_clear = all(not t.words and not t.marks for t in self.turns) and None not in self.role
         self.doubtful = doubtful
         self.reasons: set[str] = set()  # why conditions could not be evaluated, since last cleared
-        self.wanted: dict[str, None] = {}  # texts whose embedding is asked for
-        self.waiting = False  # the rule at hand asked for one
+        self.waiting = False  # the rule at hand asked for an embedding that is not there yet
         self._regions: dict[tuple[str, ...], Region] = {}
+        self._run_regions: dict[int, Region] = {}
         self._runs: dict[tuple[str, ...], list[Interval]] = {}
-        self._clauses: dict[int, list[Interval]] = {}
         self._sentences: dict[int, list[Interval]] = {}
         self._spoken: dict[int, list[tuple[int, int, WordLike]]] = {}
         self.memory: dict[object, object] = {}  # what conditions want to keep during a call
@@ -113,9 +109,22 @@ class Call:
         runs = self.runs(("any",))
         return runs[bisect_right(runs, (turn, _FAR)) - 1]
 
+    def run_region(self, turn: int) -> Region:
+        """The unbroken run of one role that holds a turn."""
+        found = self._run_regions.get(turn)
+        if found is None:
+            first, last = self.run_of(turn)
+            found = self.stretch(first, last)
+            for each in range(first, last + 1):
+                self._run_regions[each] = found
+        return found
+
     def stretch(self, first: int, last: int, roles: tuple[str, ...] = ("any",)) -> Region:
         """The turns first..last of these roles."""
-        return tuple((self.starts[i], self.ends[i]) for i in range(max(0, first), min(last, len(self.turns) - 1) + 1) if self.is_of(i, roles))
+        first, last = max(0, first), min(last, len(self.turns) - 1) + 1
+        if roles == ("any",):
+            return tuple(zip(self.starts[first:last], self.ends[first:last], strict=True))
+        return tuple((self.starts[i], self.ends[i]) for i in range(first, last) if self.is_of(i, roles))
 
     # --- clauses and sentences, as intervals on the call's axis
 
@@ -123,12 +132,7 @@ class Call:
         return self.plain[interval[0] : interval[1]]
 
     def clauses(self, turn: int) -> list[Interval]:
-        found = self._clauses.get(turn)
-        if found is None:
-            base = self.starts[turn]
-            found = [(lo + base, hi + base) for lo, hi in self.grammar.clauses(self.plain[base : self.ends[turn]])]
-            self._clauses[turn] = found
-        return found
+        return self.block.clauses(self.first + turn)
 
     def sentences(self, turn: int) -> list[Interval]:
         found = self._sentences.get(turn)
@@ -243,6 +247,12 @@ def inside(region: Region, position: int) -> bool:
     return index >= 0 and (position < region[index][1] or position == region[index][0])
 
 
+def touches(region: Region, start: int, end: int) -> bool:
+    """Whether [start, end) shares characters with a region."""
+    index = bisect_right(region, (start, _FAR)) - 1
+    return (index >= 0 and start < region[index][1]) or (index + 1 < len(region) and region[index + 1][0] < end)
+
+
 def common(one: Region, other: Region) -> Region:
     """What two regions share."""
     if one is other or one == other:
@@ -263,6 +273,8 @@ def common(one: Region, other: Region) -> Region:
 
 def joined(regions: Sequence[Region]) -> Region:
     """Regions together, sorted, overlaps merged."""
+    if len(regions) == 1 and len(regions[0]) < 2:
+        return regions[0]
     found: list[Interval] = []
     for lo, hi in sorted(interval for region in regions for interval in region):
         if found and lo <= found[-1][1]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from scoring_rules import measures, places
-from scoring_rules.call import Call, Hit, Region, common, inside
+from scoring_rules.call import Call, Hit, Region, inside, touches
 from scoring_rules.entities import entities
 from scoring_rules.finder import ANYONE, NOTHING, Finder, Hits, Result, Scope, State, Stream, Work, in_order
 from scoring_rules.match import PATTERN, SOUND, WORDS
@@ -54,11 +55,12 @@ def _said(finder: Finder, test: Phrase | Regex, scope: Scope) -> Result:
     if not found and not waiting:
         return NOTHING
     area = finder.spoken(scope)
-    hits = [
-        Hit(start, end, call.turn_of(start), _HOW[how], how != SOUND)
-        for start, end, how in found or ()
-        if inside(area, start)
-    ]
+    if len(area) == 1:
+        low, high = area[0]
+        chosen = [one for one in found or () if low <= one[0] < high or one[0] == low]
+    else:
+        chosen = [one for one in found or () if inside(area, one[0])]
+    hits = [Hit(start, end, call.turn_of(start), _HOW[how], how != SOUND) for start, end, how in chosen]
     if waiting:
         hits += _named_in_call(finder, waiting, area)
     return hits, State.KNOWN
@@ -67,18 +69,21 @@ def _said(finder: Finder, test: Phrase | Regex, scope: Scope) -> Result:
 def _named_in_call(finder: Finder, phrases: Sequence[str], area: Region) -> list[Hit]:
     """Phrases whose slots the call's own attributes fill (the agent's name)."""
     call, view = finder.call, finder.call.view
-    hits = []
+    hits: list[Hit] = []
+    if not call.starts:
+        return hits
+    low, high = (bisect_left(view.offsets, position) for position in (call.starts[0] - 1, call.ends[-1] + 1))  # with the word limits of English
     for phrase in phrases:
         for name, value in call.conversation.attributes.items():
             phrase = phrase.replace("{" + name + "}", str(value))
         if "{" in phrase or not (word := fold(phrase, finder.plan.language)).strip():
             continue
-        at = view.compact.find(word)
+        at = view.compact.find(word, low, high)
         while at >= 0:
             start, end = view.offsets[at], view.offsets[at + len(word) - 1] + 1
             if inside(area, start):
                 hits.append(Hit(start, end, call.turn_of(start), "phrase"))
-            at = view.compact.find(word, at + 1)
+            at = view.compact.find(word, at + 1, high)
     return hits
 
 
@@ -151,38 +156,47 @@ def _head(finder: Finder, test: Head, scope: Scope) -> Result:
     if not answers:
         return NOTHING
     area = finder.spoken(scope)
-    return [hit for hit in answers if common(area, ((hit.start, hit.end),))], State.KNOWN
+    return [hit for hit in answers if touches(area, hit.start, hit.end)], State.KNOWN
 
 
 # --- logic -------------------------------------------------------------------------------------------------
 
 
 def _any(finder: Finder, test: AnyOf, scope: Scope) -> Hits:
-    gated, opened = finder.plan.gated, finder.open
-    best, worst = State.UNKNOWN, State.KNOWN
-    for item in test.items:
-        state = State.KNOWN
-        if id(item) in opened or id(item) not in gated:
-            state = (yield from finder.each(item, scope)) or state
-        best, worst = min(best, state), max(worst, state)
+    items = finder.live(test)
+    best = State.UNKNOWN if len(items) == len(test.items) else State.KNOWN
+    worst = State.KNOWN
+    for item in items:
+        found = finder.look(item, scope)
+        if type(found) is tuple:
+            hits, state = found
+            if hits:
+                yield from hits
+        else:
+            state = yield from found  # type: ignore[misc]
+        if state is State.KNOWN:
+            best = state
+        else:
+            best, worst = min(best, state), max(worst, state)
     return State.UNKNOWN if best is State.UNKNOWN else State.PARTIAL if worst else State.KNOWN
 
 
 def _all(finder: Finder, test: All, scope: Scope) -> Hits:
-    first, others = test.items[0], test.items[1:]
-    gated, opened = finder.plan.gated, finder.open
-    for other in others:
-        if id(other) in gated and id(other) not in opened:
-            return State.KNOWN
+    items = finder.live(test)
+    if not items:
+        return State.KNOWN
+    first, others = items[0], items[1:]
     if isinstance(first.test, Not | Attribute | Slot) and first.where is EVERYWHERE:
         return (yield from _all_about(finder, test, scope))
-    hits = finder.each(first, scope)
+    found = finder.look(first, scope)
+    if type(found) is tuple:
+        found = _given(found)
     worst, any_hit, kept = State.KNOWN, False, False
     while True:
         try:
-            hit = next(hits)
+            hit = next(found)  # type: ignore[call-overload]
         except StopIteration as stop:
-            state = max(worst, stop.value or State.KNOWN)
+            state = max(worst, stop.value)
             return state if kept or not any_hit or state is State.KNOWN else State.UNKNOWN
         any_hit = True
         holds, sure, judged = _others_hold(finder, test, others, hit, scope)
@@ -190,6 +204,11 @@ def _all(finder: Finder, test: All, scope: Scope) -> Hits:
         if holds:
             kept = True
             yield hit if sure == hit.sure else hit._replace(sure=sure)
+
+
+def _given(found: Result) -> Hits:
+    yield from found[0]
+    return found[1]
 
 
 def _others_hold(finder: Finder, test: All, others: Sequence[Condition], hit: Hit, scope: Scope) -> tuple[bool, bool, State]:
@@ -322,8 +341,7 @@ WORK: dict[type, Work] = {
     Loudness: measures.loudness,
     Duration: measures.duration,
     TurnCount: measures.turn_count,
-    Length: measures.length,
     Attribute: measures.attribute,
     Slot: measures.slot,
 }
-STREAMS: dict[type, Stream] = {AnyOf: _any, All: _all}
+STREAMS: dict[type, Stream] = {AnyOf: _any, All: _all, Length: measures.length}

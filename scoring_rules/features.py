@@ -105,7 +105,7 @@ def slots(values: np.ndarray, length: int, field: int) -> np.ndarray:
         state *= np.uint32(0x85EBCA6B)
         state ^= state >> np.uint32(13)
     state *= np.uint32(0xC2B2AE35)
-    return (state >> np.uint32(32 - BITS)).astype(np.int64)
+    return (state >> np.uint32(32 - BITS)).astype(np.int32)
 
 
 def read(compact: str) -> np.ndarray:
@@ -114,69 +114,97 @@ def read(compact: str) -> np.ndarray:
     return np.where((values >= ord("0")) & (values <= ord("9")), np.uint32(ord("0")), values)
 
 
-class Stretch(NamedTuple):
-    """Where the fields of a stretch of talk stand, as intervals of positions on the compact view of a call."""
-
-    here: tuple[int, int]
-    asked: tuple[int, int]
-    after: tuple[int, int]
-
-
 class Sequences:
-    """The character sequences of one call, hashed once for all stretches of it."""
+    """The character sequences of the turns of some calls, hashed once for all stretches of them.
 
-    def __init__(self, compact: str, roles: Sequence[str | None]) -> None:
+    A stretch is a row of eight positions on the compact view: [low, high) of what is said here, the same again for its
+    sounds, of what was asked before it, and of what its speaker says next; empty where low == high.
+    """
+
+    def __init__(self, compact: str, roles: Sequence[str | None], calls: Sequence[int] = ()) -> None:
+        """compact: all turns, each between two BREAK characters; calls: the call of each turn, one call by default."""
         self.roles = roles
         values = read(compact)
         breaks = np.flatnonzero(values == BREAK)
-        self.first, self.last = (breaks[:-1] + 1).tolist(), breaks[1:].tolist()  # of each turn, between its breaks
+        self.first, self.last = breaks[:-1] + 1, breaks[1:]  # (turns,) of each turn, between its breaks
         heard = sound_table()[np.minimum(values, 0xFFFF)]
         texts = {"here": values, "sound": heard, "asked": values, "after": values}
-        self._slots = [
-            [(slots(texts[field], length, number) + (number << BITS), length) for length in LENGTHS[field]]
-            for number, field in enumerate(FIELDS)
-        ]
+        kinds = [(number, field, length) for number, field in enumerate(FIELDS) for length in LENGTHS[field]]
+        parts = [slots(texts[field], length, number) + (number << BITS) for number, field, length in kinds]
+        self._slots = np.concatenate(parts)
+        self._begins = np.concatenate(([0], np.cumsum([len(part) for part in parts])[:-1]))
+        self._before, self._next = _neighbours(roles, calls or (0,) * len(roles))
 
-    def stretch(self, turn: int, part: tuple[int, int] | None = None) -> Stretch:
-        """A turn, or a part of it (positions on the compact view), with its neighbours as `situation` has them."""
-        role, count = self.roles[turn], len(self.roles)
-        low, high = part or (self.first[turn], self.last[turn])
-        before = turn
-        while before > 0 and self.roles[before - 1] != role:
-            before -= 1
-        asked = (0, 0) if before == turn else (self.first[before] - 1, self.last[turn - 1] + 1)
-        if high < self.last[turn]:
-            after = (high, self.last[turn] + 1)
+    def turns(self, turns: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(turns, 8) stretches of whole turns, with their neighbours as `situation` has them."""
+        chosen = np.asarray(turns, dtype=np.int64)
+        before, following = self._before[chosen], self._next[chosen]
+        here = np.stack([self.first[chosen] - 1, self.last[chosen] + 1], axis=1)
+        asked = np.stack([self.first[before] - 1, self.last[chosen - 1] + 1], axis=1)
+        asked[:, 0] = np.maximum(asked[:, 0], asked[:, 1] - HEARD["asked"])
+        asked[before == chosen] = 0
+        after = np.stack([self.first[following] - 1, self.last[following] + 1], axis=1)
+        after[:, 1] = np.minimum(after[:, 1], after[:, 0] + HEARD["after"])
+        after[following < 0] = 0
+        return np.concatenate([here, here, asked, after], axis=1)
+
+    def parts(self, turns: Sequence[int], low: Sequence[int], high: Sequence[int]) -> np.ndarray:
+        """(parts, 8) stretches of parts of turns (positions on the compact view): after each stands the rest of its turn."""
+        chosen, lows, highs = (np.asarray(values, dtype=np.int64) for values in (turns, low, high))
+        stretches = self.turns(chosen)
+        first, last = self.first[chosen], self.last[chosen]
+        stretches[:, 0] = stretches[:, 2] = lows - (lows == first)
+        stretches[:, 1] = stretches[:, 3] = highs + (highs == last)
+        cut = highs < last
+        stretches[cut, 6] = highs[cut]
+        stretches[cut, 7] = np.minimum(last[cut] + 1, highs[cut] + HEARD["after"])
+        return stretches
+
+    def of(self, stretches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A sparse matrix by rows of (stretches, fields · 2^BITS): slots, values, and where each row begins and the last ends."""
+        spans = stretches.reshape(-1, len(FIELDS), 2)[:, _FIELD_OF]  # (stretches, kinds, 2)
+        lengths = np.maximum(spans[..., 1] - spans[..., 0] - _LENGTH_OF + 1, 0)
+        counts = np.add.reduceat(lengths, _FIELD_BEGINS, axis=1)  # (stretches, fields)
+        values = _WEIGHT * ((counts * _WEIGHT**2).sum(axis=1, keepdims=True) + 1e-9) ** -DAMPING
+        sizes = lengths.ravel()
+        ends = np.cumsum(sizes)
+        total = int(ends[-1]) if len(ends) else 0
+        places = np.repeat((self._begins + spans[..., 0]).ravel() - (ends - sizes), sizes) + np.arange(total)
+        rows = np.concatenate(([0], ends[len(_FIELD_OF) - 1 :: len(_FIELD_OF)]))
+        return self._slots[places], np.repeat(values[:, _FIELD_OF].astype(np.float32).ravel(), sizes), rows
+
+    def weighed(self, stretches: np.ndarray, table: np.ndarray) -> np.ndarray:
+        """(stretches, columns) sums of the rows of a (fields · 2^BITS, columns) float32 table."""
+        from scipy.sparse import csr_array
+
+        slots_, values, rows = self.of(stretches)
+        return csr_array((values, slots_, rows.astype(np.int32)), shape=(len(stretches), len(table))) @ table
+
+
+_KINDS = [(number, length) for number, field in enumerate(FIELDS) for length in LENGTHS[field]]
+_FIELD_OF = np.array([number for number, _ in _KINDS])
+_LENGTH_OF = np.array([length for _, length in _KINDS])
+_FIELD_BEGINS = np.searchsorted(_FIELD_OF, np.arange(len(FIELDS)))
+_WEIGHT = np.array([WEIGHT[field] for field in FIELDS])
+
+
+def _neighbours(roles: Sequence[str | None], calls: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """(turns,) each: the first turn of what others say just before a turn (itself where nobody does), and the next turn of
+    its own role (-1: none), both within its call."""
+    before = np.arange(len(roles))
+    following = np.full(len(roles), -1)
+    last: dict[str | None, int] = {}
+    begin = 0
+    for turn, role in enumerate(roles):
+        if turn and calls[turn] != calls[turn - 1]:
+            last, begin = {}, turn
+        known = last.get(role)
+        if known is None:
+            before[turn] = begin
         else:
-            place = turn + 1
-            while place < count and self.roles[place] != role:
-                place += 1
-            after = (self.first[place] - 1, self.last[place] + 1) if place < count else (0, 0)
-        return Stretch(
-            (low - (low == self.first[turn]), high + (high == self.last[turn])),
-            (max(asked[0], asked[1] - HEARD["asked"]), asked[1]),
-            (after[0], min(after[1], after[0] + HEARD["after"])),
-        )
-
-    def of(self, stretches: Sequence[Stretch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(slots of all fields, value of each, where each stretch begins); every stretch has at least one."""
-        places: list[np.ndarray] = []
-        counts = np.zeros((len(stretches), len(FIELDS)), dtype=np.int64)
-        for index, stretch in enumerate(stretches):
-            spans = (stretch.here, stretch.here, stretch.asked, stretch.after)
-            for number, ((low, high), fields) in enumerate(zip(spans, self._slots, strict=True)):
-                for found, length in fields:
-                    if high - low >= length:
-                        places.append(found[low : high - length + 1])
-                        counts[index, number] += high - low - length + 1
-        weight = np.array([WEIGHT[field] for field in FIELDS])
-        values = weight * ((counts * weight**2).sum(axis=1, keepdims=True) + 1e-9) ** -DAMPING  # (stretches, fields)
-        totals = counts.sum(axis=1)
-        return (
-            np.concatenate(places),
-            np.repeat(values.ravel(), counts.ravel()),
-            np.concatenate(([0], np.cumsum(totals)[:-1])),
-        )
+            before[turn], following[known] = known + 1, turn
+        last[role] = turn
+    return before, following
 
 
 # --- the screen: which turns are worth a look -----------------------------------------------------------------

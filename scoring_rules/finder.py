@@ -7,13 +7,13 @@ at the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from scoring_rules import places
 from scoring_rules.call import Call, Hit, Region, common, joined
-from scoring_rules.model import EVERYWHERE, Condition, Head, Meaning, Near, Reason, Where
+from scoring_rules.model import EVERYWHERE, All, AnyOf, Condition, Head, Meaning, Near, Reason, Where
 from scoring_rules.plan import Plan
 
 Roles = tuple[str, ...]
@@ -71,6 +71,7 @@ class Finder:
         self.plan, self.call, self.minds = plan, call, minds
         self._work, self._streams = work, streams
         self.open = plan.opened(call.found)
+        self._live: dict[int, tuple[Condition, ...]] = {}
 
     # --- asking
 
@@ -92,41 +93,65 @@ class Finder:
             return self._remembered(condition, scope, self._one)
         return self._one(condition, scope)
 
-    def each(self, condition: Condition, scope: Scope) -> Iterator[Hit]:
-        """The hits one by one; the generator's return value is the state (None: known)."""
+    def shut(self, condition: Condition) -> bool:
+        """Whether a condition cannot hold in this call: none of the words that it needs is said."""
+        key = id(condition)
+        return key in self.plan.gated and key not in self.open
+
+    def live(self, test: All | AnyOf) -> tuple[Condition, ...]:
+        """The items of a test that may hold in this call; of `all` none where one may not."""
+        found = self._live.get(id(test))
+        if found is None:
+            found = tuple(item for item in test.items if not self.shut(item))
+            if type(test) is All and len(found) < len(test.items):
+                found = ()
+            self._live[id(test)] = found
+        return found
+
+    def look(self, condition: Condition, scope: Scope) -> Result | Hits:
+        """The hits of a condition: all of them, or one by one from a generator whose return value is the state."""
         key = id(condition)
         if key not in self.open and key in self.plan.gated:
-            return iter(())
-        if condition.where is not EVERYWHERE:
-            narrowed = self.narrowed(condition.where, scope)
-            if narrowed is None:
-                return _told(self.unknown(Reason.NO_TIMES))
-            scope = narrowed
-        stream = self._streams.get(type(condition.test))
-        if stream is not None:
-            return stream(self, condition.test, scope)
-        return _told(self._work[type(condition.test)](self, condition.test, scope))
-
-    def _all(self, condition: Condition, scope: Scope) -> Result:
-        if type(condition.test) in self._streams:
-            hits: list[Hit] = []
-            state = yield_into(hits, self.each(condition, scope))
-            return hits, state
+            return NOTHING
         if condition.where is not EVERYWHERE:
             narrowed = self.narrowed(condition.where, scope)
             if narrowed is None:
                 return self.unknown(Reason.NO_TIMES)
             scope = narrowed
-        return self._work[type(condition.test)](self, condition.test, scope)
+        test = condition.test
+        kind = type(test)
+        stream = self._streams.get(kind)
+        if stream is None:
+            return self._work[kind](self, test, scope)
+        if (kind is AnyOf or kind is All) and not self.live(test):  # type: ignore[arg-type]
+            return NOTHING
+        return stream(self, test, scope)
 
-    def _one(self, condition: Condition, scope: Scope) -> tuple[Hit | None, State]:
-        doubtful: Hit | None = None
-        hits = self.each(condition, scope)
+    def _all(self, condition: Condition, scope: Scope) -> Result:
+        found = self.look(condition, scope)
+        if type(found) is tuple:
+            return found
+        hits: list[Hit] = []
         while True:
             try:
-                hit = next(hits)
+                hits.append(next(found))  # type: ignore[arg-type]
             except StopIteration as stop:
-                return doubtful, stop.value or State.KNOWN
+                return hits, stop.value
+
+    def _one(self, condition: Condition, scope: Scope) -> tuple[Hit | None, State]:
+        found = self.look(condition, scope)
+        if type(found) is tuple:
+            hits, state = found
+            for hit in hits:
+                if hit.sure:
+                    return hit, State.KNOWN
+            return (hits[0] if hits else None), state
+        doubtful: Hit | None = None
+        while True:
+            try:
+                hit = next(found)  # type: ignore[arg-type]
+            except StopIteration as stop:
+                return doubtful, stop.value
             if hit.sure:
                 return hit, State.KNOWN
             doubtful = doubtful or hit
@@ -149,9 +174,14 @@ class Finder:
 
     def narrowed(self, where: Where, scope: Scope) -> Scope | None:
         """The scope that a condition's own limits leave; None where seconds would be needed and are not there."""
-        roles = where.speaker or (ANYONE if where.places else scope.roles)
-        anchor = None if where.places else scope.anchor
         call = self.call
+        roles = where.speaker or (ANYONE if where.places else scope.roles)
+        if not (where.first or where.last or where.near):  # most of them
+            if not where.places:
+                return Scope(call.region(roles), scope.anchor, roles)
+            if scope.anchor is not None and len(where.places) == 1 and not where.speaker:
+                return Scope(places.place(call, where.places[0], scope.anchor), None, roles)
+        anchor = None if where.places else scope.anchor
         parts: list[Region] = []
         if where.places:
             if scope.anchor is None:
@@ -225,20 +255,6 @@ class Finder:
         return [], State.UNKNOWN
 
 
-def _told(result: Result) -> Hits:
-    yield from result[0]
-    return result[1]
-
-
-def yield_into(hits: list[Hit], stream: Iterator[Hit]) -> State:
-    """Takes all hits of a stream; its state."""
-    while True:
-        try:
-            hits.append(next(stream))
-        except StopIteration as stop:
-            return stop.value or State.KNOWN
-
-
-def in_order(hit: Hit) -> tuple[float, int]:
-    """By time for what has no words (a silence), by place for what has."""
-    return (hit.time[0] if hit.time and hit.turn < 0 else hit.start, hit.start)
+def in_order(hit: Hit) -> tuple[int, float]:
+    """By place, a silence where the turn before it ends; by time where two stand at one place."""
+    return (hit.start, hit.time[0] if hit.time else 0.0)

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from scoring_rules import features
-from scoring_rules.call import Call, Hit
-from scoring_rules.features import Sequences, Situation, Stretch
+from scoring_rules.block import Block
+from scoring_rules.call import Hit
+from scoring_rules.features import Sequences, Situation
+from scoring_rules.grammar import Interval
 
 DATA = Path(__file__).parent / "data"
 WORDS, MEANING = "heads.words.npz", "heads.meaning.npz"
@@ -48,20 +50,17 @@ class Words:
     """The voter of character sequences, and the screen in front of it."""
 
     families: tuple[str, ...]
-    table: np.ndarray  # (fields · 2^BITS, families · 2) int8
-    scale: np.ndarray  # (families · 2,) float32: one step of the table
+    table: np.ndarray  # (fields · 2^BITS, families · 2) float32
     bias: np.ndarray  # (families · 2,)
     screen: np.ndarray  # (2^BITS,) float32
     screen_bias: float
     screen_from: float  # log-odds from which a turn is worth a look
     mix: Mix
 
-    def odds(self, sequences: Sequences, stretches: Sequence[Stretch]) -> np.ndarray:
-        """(stretches, families, 2) log-odds of confirmed and of mitigated, each against the rest."""
-        places, values, begins = sequences.of(stretches)
-        rows = self.table[places] * values[:, None].astype(np.float32)
-        logits = np.add.reduceat(rows, begins, axis=0) * self.scale + self.bias
-        return against_rest(logits.reshape(len(stretches), -1, 2))
+    def odds(self, sequences: Sequences, stretches: np.ndarray) -> np.ndarray:
+        """(stretches, families, 2) log-odds of confirmed and of mitigated, each against the rest; of (stretches, 8)."""
+        logits = sequences.weighed(stretches, self.table) + self.bias
+        return against_rest(logits.reshape(len(stretches), len(self.families), 2))
 
 
 @dataclass(frozen=True)
@@ -143,40 +142,53 @@ def count_votes(words: np.ndarray, meaning: np.ndarray | None, mix: Mix) -> Vote
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The stretches of a call that are worth a look: turns, and parts of long ones."""
+    """The stretches of a block that are worth a look: turns, and parts of long ones, in order."""
 
-    hits: tuple[Hit, ...]
-    sequences: Sequences
-    stretches: tuple[Stretch, ...]
+    hits: tuple[Hit, ...]  # each with its turn in its call
+    calls: tuple[int, ...]  # of each
+    begins: tuple[int, ...]  # (calls + 1,) where each call's begin
+    stretches: np.ndarray  # (hits, 8), see features.Sequences
 
 
-def sequences_of(call: Call) -> Sequences:
-    """The call's character sequences, hashed once for all heads."""
-    known = call.memory.get(Sequences)
+def sequences_of(block: Block) -> Sequences:
+    """The block's character sequences, hashed once for all heads."""
+    known = block.memory.get(Sequences)
     if known is None:
-        known = call.memory[Sequences] = Sequences(call.view.compact, call.role)
+        known = block.memory[Sequences] = Sequences(block.view.compact, block.roles, block.calls)
     return known  # type: ignore[return-value]
 
 
-def candidates(call: Call, words: Words) -> Candidates:
-    """Worked out once a call."""
-    known = call.memory.get(Candidates)
+def candidates(block: Block, words: Words) -> Candidates:
+    """Worked out once a block."""
+    known = block.memory.get(Candidates)
     if known is None:
-        scores = features.screen_scores(call.view.compact, words.screen, words.screen_bias)
-        worth = (scores >= words.screen_from) | (np.array(call.ends) - np.array(call.starts) > LONG_TURN)
-        turns = [turn for turn in np.flatnonzero(worth).tolist() if call.role[turn] == "agent"]
-        hits = tuple(Hit(start, end, turn, "head") for turn in turns for start, end in _parts(call, turn))
-        sequences = sequences_of(call)
-        known = call.memory[Candidates] = Candidates(hits, sequences, tuple(stretch(call, sequences, hit) for hit in hits))
+        known = block.memory[Candidates] = _candidates(block, words)
     return known  # type: ignore[return-value]
 
 
-def _parts(call: Call, turn: int) -> list[tuple[int, int]]:
-    start, end = call.starts[turn], call.ends[turn]
-    if end - start <= LONG_TURN:
-        return [(start, end)]
-    parts: list[tuple[int, int]] = []
-    for low, high in call.clauses(turn):
+def _candidates(block: Block, words: Words) -> Candidates:
+    starts, ends = block.view.starts, block.view.ends
+    scores = features.screen_scores(block.view.compact, words.screen, words.screen_bias)
+    long = np.array(ends) - np.array(starts) > LONG_TURN
+    worth = np.array([role == "agent" for role in block.roles], dtype=bool) & ((scores >= words.screen_from) | long)
+    hits: list[Hit] = []
+    turns: list[int] = []  # of the block, one for each hit
+    for turn in np.flatnonzero(worth).tolist():
+        own = turn - block.firsts[block.calls[turn]]
+        parts = _parts(block.clauses(turn)) if long[turn] else [(starts[turn], ends[turn])]
+        hits += [Hit(start, end, own, "head") for start, end in parts]
+        turns += [turn] * len(parts)
+    stretches = stretches_of(block, turns, [(hit.start, hit.end) for hit in hits])
+    calls = [block.calls[turn] for turn in turns]
+    return Candidates(
+        tuple(hits), tuple(calls), tuple(bisect_left(calls, number) for number in range(len(block.conversations) + 1)), stretches
+    )
+
+
+def _parts(clauses: Sequence[Interval]) -> list[Interval]:
+    """A long turn cut between clauses."""
+    parts: list[Interval] = []
+    for low, high in clauses:
         if parts and high - parts[-1][0] <= PART:
             parts[-1] = (parts[-1][0], high)
         else:
@@ -184,23 +196,24 @@ def _parts(call: Call, turn: int) -> list[tuple[int, int]]:
     return [part for part in parts if part[0] < part[1]]
 
 
-def stretch(call: Call, sequences: Sequences, hit: Hit) -> Stretch:
-    """A hit as the voter of words sees it."""
-    if (hit.start, hit.end) == (call.starts[hit.turn], call.ends[hit.turn]):
-        return sequences.stretch(hit.turn)
-    offsets = call.view.offsets
-    return sequences.stretch(hit.turn, (bisect_left(offsets, hit.start), bisect_left(offsets, hit.end)))
+def stretches_of(block: Block, turns: Sequence[int], parts: Sequence[Interval]) -> np.ndarray:
+    """(parts, 8) parts of turns of the block (positions on its axis) as the voter of words sees them."""
+    offsets = np.asarray(block.view.offsets)
+    places = np.asarray(parts, dtype=np.int64).reshape(-1, 2)
+    return sequences_of(block).parts(turns, *np.searchsorted(offsets, places).T)
 
 
-def situation(call: Call, hit: Hit) -> Situation:
-    """A hit as the sentence model reads it."""
-    turns = call.memory.get(Situation)
-    if turns is None:
-        turns = call.memory[Situation] = [
-            (role, call.text((start, end))) for role, start, end in zip(call.role, call.starts, call.ends, strict=True)
+def situation(block: Block, call: int, hit: Hit) -> Situation:
+    """A stretch of a call of the block as the sentence model reads it."""
+    known = block.memory.get((Situation, call))
+    if known is None:
+        view = block.view
+        known = block.memory[Situation, call] = [
+            (block.roles[turn], view.plain[view.starts[turn] : view.ends[turn]])
+            for turn in range(block.firsts[call], block.firsts[call + 1])
         ]
-    base = call.starts[hit.turn]
-    return features.situation(turns, hit.turn, (hit.start - base, hit.end - base))  # type: ignore[arg-type]
+    base = block.view.starts[block.firsts[call] + hit.turn]
+    return features.situation(known, hit.turn, (hit.start - base, hit.end - base))  # type: ignore[arg-type]
 
 
 # --- data ------------------------------------------------------------------------------------------------------
@@ -221,8 +234,7 @@ def load_words(folder: Path = DATA) -> Words | None:
             return None
         return Words(
             families=tuple(data["families"].tolist()),
-            table=data["table"],
-            scale=data["scale"],
+            table=data["table"] * data["scale"].astype(np.float32),
             bias=data["bias"],
             screen=data["screen"].astype(np.float32),
             screen_bias=float(data["screen_bias"]),

@@ -6,6 +6,7 @@ each atom, where it was found on the axis of the call's received text.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -70,40 +71,47 @@ class Matcher:
             self._automata = _automaton(words), _automaton(heard)
         return self._automata
 
-    def scan(self, view: Views) -> dict[int, list[Found]]:
-        """Atom to where it was found, in order of position."""
+    def scan(self, view: Views, calls: Sequence[int], found: Sequence[dict[int, list[Found]]]) -> None:
+        """Adds to each call's `found`, by atom and in order of position. calls: the call of each turn of the view."""
         words, heard = self._build()
-        found: dict[int, list[Found]] = defaultdict(list)
         if words is None:
-            return found
+            return
         compact, offsets, received = view.compact, view.offsets, view.text
         trim = 1 if self.language == "en" else 0  # English phrases carry their word limits
+        place = _Places(view, calls)
         for end, (length, entries) in words.iter(compact):
             start = offsets[end - length + 1 + trim]
             stop = offsets[end - trim] + 1
+            if start >= place.limit:
+                place.go(start)
+            here = found[place.call]
             for atom, exact in entries:
                 if not exact or received[start:stop] == exact:
-                    found[atom].append(Found(start, stop, WORDS))
-        unordered: set[int] = set()
-        self._without_fillers(view, words, trim, found, unordered)
+                    here[atom].append(Found(start, stop, WORDS))
+        unordered: set[tuple[int, int]] = set()
+        self._without_fillers(view, words, trim, _Places(view, calls), found, unordered)
         if heard is not None:
+            place = _Places(view, calls)
             for end, (length, entries) in heard.iter(sounds(compact)):
                 said = compact[end - length + 1 : end + 1]
                 for atom, phrase in entries:
                     if said != phrase and _differences(said, phrase) <= allowed_differences(length):
-                        found[atom].append(Found(offsets[end - length + 1], offsets[end] + 1, SOUND))
-                        unordered.add(atom)
-        for atom in unordered:
-            found[atom].sort()
-        return found
+                        start = offsets[end - length + 1]
+                        if start >= place.limit:
+                            place.go(start)
+                        found[place.call][atom].append(Found(start, offsets[end] + 1, SOUND))
+                        unordered.add((place.call, atom))
+        for call, atom in unordered:
+            found[call][atom].sort()
 
     def _without_fillers(
         self,
         view: Views,
         words: ahocorasick.Automaton,
         trim: int,
-        found: dict[int, list[Found]],
-        unordered: set[int],
+        place: _Places,
+        found: Sequence[dict[int, list[Found]]],
+        unordered: set[tuple[int, int]],
     ) -> None:
         """A second look at the turns that hold fillers or stutters, with these left out."""
         values = points(view.compact)
@@ -123,10 +131,30 @@ class Matcher:
             if last - first == length - 1 - 2 * trim:
                 continue  # nothing was left out inside it: found before
             start, stop = offsets[first], offsets[last] + 1
+            if start >= place.limit:
+                place.go(start)
             for atom, exact in entries:
                 if not exact and received[start] != " ":
-                    found[atom].append(Found(start, stop, WORDS))
-                    unordered.add(atom)
+                    found[place.call][atom].append(Found(start, stop, WORDS))
+                    unordered.add((place.call, atom))
+
+
+class _Places:
+    """Which call a position belongs to, asked from the first to the last: `call` holds up to `limit`."""
+
+    def __init__(self, view: Views, calls: Sequence[int]) -> None:
+        self._starts, self._calls = view.starts, calls
+        self.call, self.limit = 0, view.ends[0] if view.ends else 0
+        self.go(0)
+
+    def go(self, position: int) -> None:
+        """To the call of a position."""
+        turn = max(0, bisect_right(self._starts, position) - 1)
+        if turn >= len(self._calls):
+            return
+        self.call = self._calls[turn]
+        following = bisect_right(self._calls, self.call)
+        self.limit = self._starts[following] if following < len(self._starts) else 1 << 60
 
 
 def _automaton(entries: Mapping[str, object]) -> ahocorasick.Automaton | None:

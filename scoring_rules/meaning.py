@@ -13,6 +13,7 @@ import numpy as np
 
 from scoring_rules import features, heads
 from scoring_rules.acts import load_acts
+from scoring_rules.block import Block
 from scoring_rules.call import Call, Hit
 from scoring_rules.finder import Finder, Minds
 from scoring_rules.grammar import Interval
@@ -41,15 +42,6 @@ class Encoder(Protocol):
 
 
 ADAPTED = "\0"  # before texts that are wanted from the adapted sentence model
-
-
-def _read(call: Call, piece: Hit) -> str:
-    """What the adapted sentence model is asked of a stretch. Written once a call and stretch."""
-    key = (ADAPTED, piece.start, piece.end)
-    known = call.memory.get(key)
-    if known is None:
-        known = call.memory[key] = ADAPTED + features.sentence(heads.situation(call, piece))
-    return known  # type: ignore[return-value]
 
 
 class Judges(Minds):
@@ -89,7 +81,7 @@ class Judges(Minds):
         """(texts, dimensions), or None after asking for those that are missing."""
         missing = [text for text in texts if text not in self._vectors]
         if missing:
-            call.wanted.update(dict.fromkeys(missing))
+            call.block.wanted.update(dict.fromkeys(missing))
             call.waiting = True
             return None
         return np.stack([self._vectors[text] for text in texts])
@@ -127,82 +119,98 @@ class Judges(Minds):
         return ((found @ exemplars.T).max(axis=1) >= threshold).tolist()
 
     def answers(self, test: Head, finder: Finder) -> Sequence[Hit]:
+        call = finder.call
         if self.acts is not None and test.question in self.acts.columns:
-            return self.acts.hits(finder.call, test.question)
-        votes = self._votes(finder.call)
-        if votes is None:
-            return ()
-        assert self.words is not None
-        family, suffix = heads.question_of(test.question)
-        number = self.words.families.index(family)
-        sure, doubt = votes.answers(suffix, number)
-        if not len(sure) and not len(doubt):
-            return ()
-        key = (Head, test.question)
-        known = finder.call.memory.get(key)
+            return self.acts.answers(call.block, test.question).get(call.number, ())
+        known = call.block.memory.get((Head, test.question))
         if known is None:
-            hits = heads.candidates(finder.call, self.words).hits
-            found = [(hits[n], True) for n in sure] + [(hits[n], False) for n in doubt]
-            if suffix == "":
-                # Of a long turn's parts the likeliest: its neighbours have the fault in their context.
-                strength = {hit: votes.total[n, number].max() for n, hit in enumerate(hits)}
-                found.sort(key=lambda one: (one[0].turn, -strength[one[0]]))
-                found = [next(group) for _, group in groupby(found, key=lambda one: one[0].turn)]
-                found = [(self._telling(number, hit, finder.call), certain) for hit, certain in found]
-            known = finder.call.memory[key] = [hit._replace(sure=certain) for hit, certain in found]
-        return known  # type: ignore[return-value]
+            votes = self._votes(call)
+            if votes is None:
+                return ()
+            known = call.block.memory[Head, test.question] = self._answers(test.question, votes, call.block)
+        return known.get(call.number, ())  # type: ignore[attr-defined]
+
+    def _answers(self, question: str, votes: heads.Votes, block: Block) -> dict[int, list[Hit]]:
+        """By call, the stretches that answer a question with yes, and, not sure, with doubt."""
+        assert self.words is not None
+        family, suffix = heads.question_of(question)
+        number = self.words.families.index(family)
+        worth = heads.candidates(block, self.words)
+        sure, doubt = votes.answers(suffix, number)
+        found = [(n, True) for n in sure.tolist()] + [(n, False) for n in doubt.tolist()]
+        if suffix == "":
+            # Of a long turn's parts the likeliest: its neighbours have the fault in their context.
+            strength = votes.total[:, number].max(axis=-1)
+            found.sort(key=lambda one: (worth.calls[one[0]], worth.hits[one[0]].turn, -strength[one[0]]))
+            found = [next(group) for _, group in groupby(found, key=lambda one: (worth.calls[one[0]], worth.hits[one[0]].turn))]
+        answers: dict[int, list[Hit]] = {}
+        for n, certain in found:
+            hit = worth.hits[n] if suffix else self._telling(number, n, votes, block)
+            answers.setdefault(worth.calls[n], []).append(hit if certain else hit._replace(sure=False))
+        return answers
 
     def _votes(self, call: Call) -> heads.Votes | None:
-        """The votes on all candidates of a call, counted once; None after asking for the vectors that are missing."""
+        """The votes on all candidates of the call's block, counted once; None after asking for the vectors that are missing."""
         assert self.words is not None
-        known = call.memory.get(heads.Votes)
+        block = call.block
+        known = block.memory.get(heads.Votes)
         if known is None:
-            worth = heads.candidates(call, self.words)
-            if not worth.hits:
-                return None
+            worth = heads.candidates(block, self.words)
             meaning, mix = None, self.words.mix
-            if self.meaning is not None:
-                vectors = self.vectors([_read(call, hit) for hit in worth.hits], call)
+            if self.meaning is not None and worth.hits:
+                vectors = self.vectors(self._read(worth, block), call)
                 if vectors is None:
                     return None
                 meaning, mix = self.meaning.odds(vectors), self.meaning.mix
-            known = heads.count_votes(self.words.odds(worth.sequences, worth.stretches), meaning, mix)
-            call.memory[heads.Votes] = known
+            known = heads.count_votes(self.words.odds(heads.sequences_of(block), worth.stretches), meaning, mix)
+            block.memory[heads.Votes] = known
         return known  # type: ignore[return-value]
 
-    def _telling(self, number: int, hit: Hit, call: Call) -> Hit:
-        """The clause of a stretch of which the words alone say it most."""
-        clauses, odds = self._clauses(call)[hit]
+    def _read(self, worth: heads.Candidates, block: Block) -> list[str]:
+        """What the adapted sentence model is asked of each candidate. Written once a block."""
+        known = block.memory.get(ADAPTED)
+        if known is None:
+            known = block.memory[ADAPTED] = [
+                ADAPTED + features.sentence(heads.situation(block, call, hit))
+                for call, hit in zip(worth.calls, worth.hits, strict=True)
+            ]
+        return known  # type: ignore[return-value]
+
+    def _telling(self, number: int, n: int, votes: heads.Votes, block: Block) -> Hit:
+        """Of a candidate the clause of which the words alone say it most."""
+        assert self.words is not None
+        hit = heads.candidates(block, self.words).hits[n]
+        clauses, odds = self._clauses(votes, block)[n]
         if len(clauses) < 2:
             return hit
         start, end = clauses[int(odds[:, number].max(axis=-1).argmax())]
         return hit._replace(start=start, end=end)
 
-    def _clauses(self, call: Call) -> dict[Hit, tuple[list[Interval], np.ndarray]]:
-        """Of each stretch with an answer its clauses and their (clauses, families, 2) odds, all worked out at once."""
-        known = call.memory.get(Interval)
+    def _clauses(self, votes: heads.Votes, block: Block) -> dict[int, tuple[list[Interval], np.ndarray]]:
+        """Of each candidate with an answer its clauses and their (clauses, families, 2) odds, all worked out at once."""
+        known = block.memory.get(Interval)
         if known is None:
             assert self.words is not None
-            votes = self._votes(call)
-            assert votes is not None
-            worth = heads.candidates(call, self.words)
-            told = [worth.hits[n] for n in np.flatnonzero((votes.yes | votes.doubt).any(axis=1))]
-            parts = {
-                hit: [each for each in call.clauses(hit.turn) if hit.start <= each[0] < each[1] <= hit.end] for hit in told
-            }
-            alone = [
-                heads.stretch(call, worth.sequences, hit._replace(start=low, end=high))._replace(asked=(0, 0), after=(0, 0))
-                for hit, clauses in parts.items()
-                if len(clauses) > 1
-                for low, high in clauses
-            ]
-            odds = self.words.odds(worth.sequences, alone) if alone else np.zeros((0, 0, 2))
+            worth = heads.candidates(block, self.words)
+            parts: dict[int, list[Interval]] = {}
+            turns: list[int] = []
+            alone: list[Interval] = []
+            for n in np.flatnonzero((votes.yes | votes.doubt).any(axis=1)).tolist():
+                hit = worth.hits[n]
+                turn = block.firsts[worth.calls[n]] + hit.turn
+                clauses = parts[n] = [each for each in block.clauses(turn) if hit.start <= each[0] < each[1] <= hit.end]
+                if len(clauses) > 1:
+                    alone += clauses
+                    turns += [turn] * len(clauses)
+            stretches = heads.stretches_of(block, turns, alone)
+            stretches[:, 4:] = 0  # without what stands around the turn
+            odds = self.words.odds(heads.sequences_of(block), stretches)
             known, at = {}, 0
-            for hit, clauses in parts.items():
+            for n, clauses in parts.items():
                 size = len(clauses) if len(clauses) > 1 else 0
-                known[hit] = (clauses, odds[at : at + size])
+                known[n] = (clauses, odds[at : at + size])
                 at += size
-            call.memory[Interval] = known
+            block.memory[Interval] = known
         return known  # type: ignore[return-value]
 
     def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[tuple[str, float], ...]:
@@ -213,7 +221,7 @@ class Judges(Minds):
         if votes is None:
             return ()
         number = self.words.families.index(heads.question_of(test.question)[0])
-        hits = heads.candidates(finder.call, self.words).hits
+        hits = heads.candidates(finder.call.block, self.words).hits
         place = next(n for n, hit in enumerate(hits) if hit.start <= piece.start < hit.end)
         column = heads.MITIGATED_ANSWER if votes.mitigated[place, number] else heads.CONFIRMED
         parts = {"words": votes.words, "meaning": votes.meaning, "total": votes.total}

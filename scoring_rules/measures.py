@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
 from scoring_rules.call import Hit, inside
-from scoring_rules.finder import NOTHING, Finder, Result, Scope, State
+from scoring_rules.finder import NOTHING, Finder, Hits, Result, Scope, State
 from scoring_rules.model import (
     Attribute,
     Duration,
@@ -92,12 +93,11 @@ def interruption(finder: Finder, test: Interruption, scope: Scope) -> Result:
 
 def speech_rate(finder: Finder, test: SpeechRate, scope: Scope) -> Result:
     call = finder.call
-    measured = []
-    for turn in finder.turns(scope):
-        time = call.time_of(turn)
-        count = call.units(turn)
-        if time and time[1] > time[0] and count >= test.min_chars and not call.turns[turn].marks:
-            measured.append((turn, count, time))
+    key = (speech_rate, scope.region, scope.roles, test.min_chars)
+    measured = call.memory.get(key)
+    if measured is None:
+        measured = call.memory[key] = _spoken_times(finder, test.min_chars, scope)
+    assert isinstance(measured, list)
     if not measured:
         return NOTHING if any(call.time_of(turn) for turn in range(len(call.turns))) else finder.unknown(Reason.NO_TIMES)
 
@@ -116,6 +116,20 @@ def speech_rate(finder: Finder, test: SpeechRate, scope: Scope) -> Result:
         return NOTHING
     first, last = measured[0], measured[-1]
     return [Hit(0, 0, -1, "speech_rate", time=(first[2][0], last[2][1]), turns=(first[0], last[0]), note=f"{rate:.0f}")], State.KNOWN
+
+
+def _spoken_times(finder: Finder, min_chars: int, scope: Scope) -> list[tuple[int, int, tuple[float, float]]]:
+    """(turn, characters, seconds) of the turns that tell of pace."""
+    call = finder.call
+    found = []
+    for turn in finder.turns(scope):
+        time = call.time_of(turn)
+        if time is None or time[1] <= time[0] or call.turns[turn].marks:
+            continue
+        count = call.units(turn)
+        if count >= min_chars:
+            found.append((turn, count, time))
+    return found
 
 
 def reply_latency(finder: Finder, test: ReplyLatency, scope: Scope) -> Result:
@@ -187,29 +201,36 @@ def turn_count(finder: Finder, test: TurnCount, scope: Scope) -> Result:
     return _whole_call(finder, "turn_count", len(finder.call.runs(scope.roles)), test.over, test.under)
 
 
-def length(finder: Finder, test: Length, scope: Scope) -> Result:
-    call, hits = finder.call, []
+def length(finder: Finder, test: Length, scope: Scope) -> Hits:
+    call = finder.call
     for lo, hi in finder.spoken(scope):
         turn = call.turn_of(lo)
         whole = lo == call.starts[turn] and hi == call.ends[turn]
         if (call.units(turn) if whole else call.grammar.units(call.text((lo, hi)))) >= test.at_least:
-            hits.append(Hit(lo, hi, turn, "length"))
-    return hits, State.KNOWN
+            yield Hit(lo, hi, turn, "length")
+    return State.KNOWN
 
 
 # --- what is known of the call -----------------------------------------------------------------------------
 
 def attribute(finder: Finder, test: Attribute, scope: Scope) -> Result:
-    known = finder.call.conversation.attributes
+    memory = finder.call.memory
+    key = id(test)
+    if key not in memory:
+        memory[key] = ([WHOLE_CALL], State.KNOWN) if _is_so(test, finder.call.conversation.attributes) else NOTHING
+    return memory[key]  # type: ignore[return-value]
+
+
+def _is_so(test: Attribute, known: Mapping[str, Any]) -> bool:
     for name, values in test.values.items():
         if not any(_same(known.get(name), value) for value in values):
-            return NOTHING
+            return False
     for limits, sign in ((test.over, 1), (test.under, -1)):
         for name, limit in limits.items():
             value = _number(known.get(name))
             if value is None or value * sign <= limit * sign:
-                return NOTHING
-    return [WHOLE_CALL], State.KNOWN
+                return False
+    return True
 
 
 def _same(known: Any, wanted: Any) -> bool:

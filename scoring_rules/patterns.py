@@ -91,18 +91,23 @@ class Patterns:
     def _set_number(self, words: Sequence[str]) -> int:
         return self._set_numbers.setdefault(frozenset(map(self._number, words)), len(self._set_numbers))
 
-    def scan(self, view: Views, speakers: Sequence[int], found: dict[int, list[Found]]) -> None:
-        """Adds to `found`, by atom and in order, where the patterns match; `speakers` are each turn's role bit."""
+    def scan(
+        self, view: Views, speakers: Sequence[int], calls: Sequence[int], found: Sequence[dict[int, list[Found]]]
+    ) -> None:
+        """Adds to each call's `found`, by atom and in order, where the patterns match.
+
+        speakers: each turn's role bit; calls: the call of each turn.
+        """
         if self._tables is None:
             self._tables = _Tables(self._words, self._set_numbers, self._tries, self._owners)
         tables = self._tables
         texts: dict[int, bytes] = {}
-        touched: set[int] = set()
+        touched: set[tuple[int, int]] = set()
         for atom, bits, pattern in self._always:
             for turn, speaker in enumerate(speakers):
                 if speaker & bits and (hits := _matches(view, turn, texts, pattern)):
-                    found[atom] += hits
-                    touched.add(atom)
+                    found[calls[turn]][atom] += hits
+                    touched.add((calls[turn], atom))
         if tables.words is not None and speakers:
             ends, words, turns = tables.said(view)
             own = np.flatnonzero(tables.owned[words])
@@ -111,16 +116,16 @@ class Patterns:
                 if view.starts[turn] <= start and end < view.ends[turn]:
                     for atom, bits in self._owners[word]:
                         if speakers[turn] & bits:
-                            found[atom].append(Found(start, end + 1, PATTERN))
-                            touched.add(atom)
+                            found[calls[turn]][atom].append(Found(start, end + 1, PATTERN))
+                            touched.add((calls[turn], atom))
             for number, turn in tables.worth_trying(words, turns, speakers):
                 atom, _, pattern, _ = self._tries[number]
                 if hits := _matches(view, turn, texts, pattern):
-                    found[atom] += hits
-                    touched.add(atom)
-        for atom in touched:
-            if len(found[atom]) > 1:
-                found[atom].sort()
+                    found[calls[turn]][atom] += hits
+                    touched.add((calls[turn], atom))
+        for call, atom in touched:
+            if len(found[call][atom]) > 1:
+                found[call][atom].sort()
 
 
 def _matches(view: Views, turn: int, texts: dict[int, bytes], pattern: Any) -> list[Found]:

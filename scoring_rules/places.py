@@ -12,7 +12,7 @@ def unit(call: Call, hit: Hit, name: str) -> Region | None:
     if name == "call" or hit.turn < 0:
         return None
     if name == "turn":
-        return call.stretch(*call.run_of(hit.turn))
+        return call.run_region(hit.turn)
     return (call.around(hit, name),)
 
 
@@ -30,21 +30,21 @@ def place(call: Call, where: Place, hit: Hit) -> Region:
         return call.stretch(min(hit.turns), max(hit.turns))
     if name == "hit":
         return ((hit.start, max(hit.end, hit.start + 1)),)
-    start, end = call.starts[hit.turn], call.ends[hit.turn]
     if name == "turn":
-        return call.stretch(*call.run_of(hit.turn))
+        return call.run_region(hit.turn)
+    if name in ("clause", "sentence"):
+        return (call.around(hit, name),)
+    start, end = call.starts[hit.turn], call.ends[hit.turn]
     if name == "before":
         return ((start, hit.start),)
     if name == "after":
         return ((min(hit.end, end), end),)
-    if name in ("clause before", "clause after"):
-        clauses = call.clauses(hit.turn)
-        if name == "clause before":
-            index = piece_at(clauses, hit.start) - 1
-        else:
-            index = piece_at(clauses, max(hit.start, hit.end - 1)) + 1
-        return (clauses[index],) if 0 <= index < len(clauses) else ()
-    return (call.around(hit, name),)
+    clauses = call.clauses(hit.turn)
+    if name == "clause before":
+        index = piece_at(clauses, hit.start) - 1
+    else:
+        index = piece_at(clauses, max(hit.start, hit.end - 1)) + 1
+    return (clauses[index],) if 0 <= index < len(clauses) else ()
 
 
 def runs_beside(call: Call, hit: Hit, amount: Amount, *, forward: bool) -> Region:
@@ -72,6 +72,13 @@ def _own(call: Call, hit: Hit) -> Interval:
 
 def edge(call: Call, amount: Amount, roles: tuple[str, ...], *, last: bool) -> Region | None:
     """The first (or last) so many turns of these roles, or turns that begin in the first seconds; None without times."""
+    key = (edge, amount, roles, last)
+    if key not in call.memory:
+        call.memory[key] = _edge(call, amount, roles, last=last)
+    return call.memory[key]  # type: ignore[return-value]
+
+
+def _edge(call: Call, amount: Amount, roles: tuple[str, ...], *, last: bool) -> Region | None:
     if amount.unit == "turns":
         runs = call.runs((amount.role,) if amount.role else roles)
         count = int(amount.count)
@@ -116,9 +123,8 @@ def window(call: Call, hit: Hit, before: Amount | None, after: Amount | None) ->
 
 def _own_side(call: Call, hit: Hit, forward: bool) -> Region:
     """What stands before or after a hit in its own run of turns."""
-    run = call.stretch(*call.run_of(hit.turn))
     span = ((hit.end, call.ends[-1]),) if forward else ((0, hit.start),)
-    return common(run, span)
+    return common(call.run_region(hit.turn), span)
 
 
 def _spoken_between(call: Call, low: float, high: float) -> Region:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import MODELS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring_rules import features, heads
@@ -41,8 +41,8 @@ def test_both_voters_see_the_same_neighbours() -> None:
     turns = [(A, "您好。"), (C, "能退吗"), (C, "急"), (A, "退不了，"), (C, "为什么"), (A, "已经发货了")]
     found = sequences(*turns)
     compact = views([text for _, text in turns], "zh").compact
-    here, asked, after = (compact[low:high] for low, high in found.stretch(3))
-    assert here.strip() == "退不了"
+    here, sound, asked, after = (compact[low:high] for low, high in found.turns([3]).reshape(4, 2))
+    assert here.strip() == sound.strip() == "退不了"
     assert asked.replace("\n", " ").split() == ["能退吗", "急"]
     assert after.strip() == "已经发货了"
 
@@ -51,18 +51,19 @@ texts = st.text(alphabet="您我不能退，。 办法0", max_size=25)
 
 
 @given(st.lists(st.tuples(st.sampled_from([A, C, None]), texts), min_size=1, max_size=6))
+@settings(deadline=None)
 def test_every_turn_of_any_call_can_be_looked_at(turns: list[tuple[str, str]]) -> None:
     found = sequences(*turns)
-    places, values, begins = found.of([found.stretch(number) for number in range(len(turns))])
-    assert len(places) == len(values)
-    assert len(begins) == len(turns)
-    assert (np.diff([*begins, len(places)]) > 0).all()  # the two edges of a turn are a sequence of their own
+    places, values, rows = found.of(found.turns(range(len(turns))))
+    assert len(places) == len(values) == rows[-1]
+    assert len(rows) == len(turns) + 1
+    assert (np.diff(rows) > 0).all()  # the two edges of a turn are a sequence of their own
     assert places.max() < len(FIELDS) << features.BITS
 
 
 def test_hashes_stay_what_the_shipped_tables_were_trained_on() -> None:
     found = sequences((C, "能退吗"), (A, "这个退不了"))
-    places, values, _ = found.of([found.stretch(1)])
+    places, values, _ = found.of(found.turns([1]))
     expected = sum(max(0, 7 - n + 1) for n in LENGTHS["here"]) + sum(max(0, 7 - n + 1) for n in LENGTHS["sound"])
     assert len(places) == expected + sum(max(0, 5 - n + 1) for n in LENGTHS["asked"])
     assert (places[:3].tolist(), int(places.sum()), round(float(values.sum()), 6)) == HASHED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,8 @@ def test_every_hit_lies_in_one_turn_and_every_phrase_said_is_found(texts: list[s
     matcher = Matcher("zh", LEXICON["fillers"])
     atoms = [matcher.add([word], tolerance) for word in words]
     view = views(texts, "zh")
-    found = matcher.scan(view)
+    found: dict[int, list] = defaultdict(list)
+    matcher.scan(view, [0] * len(texts), [found])
     for hits in found.values():
         for start, end, _ in hits:
             assert any(lo <= start < end <= hi for lo, hi in zip(view.starts, view.ends, strict=True))
