@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Plan:
     layer_rate: float = 3e-3
     seed: int = 7
     threads: int = 2
+    frozen: int = 0  # lowest layers whose corrections stay as they are: a third less to compute for four of twelve
+    bfloat16: bool = False  # only where the processor has it: without, ten times slower
     answer_weights: tuple[float, ...] = (1.0, 2.0, 2.0)  # none, confirmed, mitigated: violations are rare
 
 
@@ -64,6 +66,15 @@ class Learner:
         self.layer = torch.nn.Linear(encoder.dimension, questions * answers)
         self.shape = (questions, answers)
 
+    def start(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Goes on from corrections and a layer as `arrays` gives them."""
+        torch = self.torch
+        self.layer.weight.data.copy_(torch.from_numpy(arrays["layer"] / SCALE))
+        self.layer.bias.data.copy_(torch.from_numpy(arrays["layer_bias"]))
+        for name, (up, down) in self.corrections.items():
+            up.data.copy_(torch.from_numpy(arrays[f"{name}/up"].astype(np.float32)))
+            down.data.copy_(torch.from_numpy(arrays[f"{name}/down"].astype(np.float32)))
+
     def _correct(self, module: Any) -> tuple[Any, Any]:
         torch = self.torch
         down = torch.nn.Parameter(torch.randn(self.plan.rank, module.in_features) / module.in_features**0.5)
@@ -77,7 +88,7 @@ class Learner:
         batch = self.tokenizer(
             [self.prompt + text for text in texts], padding=True, truncation=True, max_length=LONGEST, return_tensors="pt"
         )
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.bfloat16):
             hidden = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
         hidden = hidden.float()
         kept = batch["attention_mask"][..., None]
@@ -88,23 +99,29 @@ class Learner:
 
     def fit(
         self,
-        rows: Callable[[random.Random], list[str]],
-        labels: np.ndarray,
+        rows: Callable[[random.Random], tuple[list[str], np.ndarray]],
+        size: int,
         told: Callable[[int], None] = lambda epoch: None,
         checkpoint: Path | None = None,
     ) -> None:
-        """rows(rng): the texts of an epoch, disturbed anew each time. labels: (texts, questions) answers, -1 where none counts.
+        """rows(rng): the `size` texts of an epoch, disturbed anew each time, and their (texts, questions) answers, -1 where none counts.
 
         With a checkpoint, each epoch is kept there, and a run that was stopped goes on after the last one.
         """
         torch, plan = self.torch, self.plan
         rng = random.Random(plan.seed)
-        low = [parameter for pair in self.corrections.values() for parameter in pair]
+        low = []
+        for name, pair in self.corrections.items():
+            if int(name.split(".")[2]) < plan.frozen:
+                for parameter in pair:
+                    parameter.requires_grad = False
+            else:
+                low += pair
         optimiser = torch.optim.AdamW(
             [{"params": low, "lr": plan.rate}, {"params": self.layer.parameters(), "lr": plan.layer_rate}],
             weight_decay=WEIGHT_DECAY,
         )
-        steps = plan.epochs * -(-len(labels) // plan.batch)
+        steps = plan.epochs * -(-size // plan.batch)
         pace = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: min(1.0, step / (WARM_UP * steps)) * max(0.0, (steps - step) / steps)
         )
@@ -121,7 +138,7 @@ class Learner:
                 parameter.data.copy_(value)
         for epoch in range(done, plan.epochs):
             rng.seed(plan.seed * 1000 + epoch)
-            texts = rows(rng)
+            texts, labels = rows(rng)
             order = sorted(range(len(texts)), key=lambda n: len(texts[n]) + 8 * rng.random())  # like lengths together
             batches = [order[at : at + plan.batch] for at in range(0, len(order), plan.batch)]
             rng.shuffle(batches)
@@ -141,7 +158,8 @@ class Learner:
                 optimiser.step()
                 pace.step()
                 losses.append(loss.item())
-            print(f"epoch {epoch + 1}/{plan.epochs}: loss {np.mean(losses):.3f}, {time.monotonic() - begin:.0f} s", flush=True)
+                print(f"\r{len(losses)}/{len(batches)} loss {np.mean(losses[-20:]):.3f} {time.monotonic() - begin:.0f} s", end="", flush=True)
+            print(f"\repoch {epoch + 1}/{plan.epochs}: loss {np.mean(losses):.3f}, {time.monotonic() - begin:.0f} s", flush=True)
             if checkpoint is not None:
                 parts = {name: part.state_dict() for name, part in state.items()}
                 torch.save({"done": epoch + 1, "low": [p.detach() for p in low], **parts}, checkpoint)
