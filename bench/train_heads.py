@@ -9,7 +9,8 @@ service dialogues (the first half of --polite, e.g. CrossWOZ) as clean talk. How
 set on tests/language/tune.jsonl and the third quarter of --polite, which neither voter has seen; the last quarter is left
 for bench/language.py to count false alarms on. Writes scoring_rules/data/heads.{words,meaning}.npz.
 With --adapter a trained adapter is taken from that file, which an earlier run wrote. With --go-on the shipped one is trained
-further, in each epoch on all turns of the files so named and as many others as --again says, drawn anew.
+further, in each epoch on all turns of the files so named and as many others as --again says, drawn anew; what comes of it
+is mixed with the shipped one by halves (--adapter FILE --mixed does that alone).
 """
 
 from __future__ import annotations
@@ -221,6 +222,19 @@ def meaning_data(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
+def mixed(one: dict[str, np.ndarray], other: dict[str, np.ndarray], rank: int) -> dict[str, np.ndarray]:
+    """The mean of two adapters as `meaning_data` gives them, cut to a rank: steadier than either (Wortsman et al. 2022,
+    arXiv 2109.01903)."""
+    found = {name: (one[name] + other[name]) / 2 for name in ("layer", "bias")}
+    for name in [name.removesuffix("/up") for name in one if name.endswith("/up")]:
+        each = (part[f"{name}/up"].astype(np.float32) @ part[f"{name}/down"].astype(np.float32) for part in (one, other))
+        left, size, right = np.linalg.svd(sum(each) / 2, full_matrices=False)
+        root = np.sqrt(size[:rank])
+        found[f"{name}/up"] = (left[:, :rank] * root).astype(np.float16)
+        found[f"{name}/down"] = (root[:, None] * right[:rank]).astype(np.float16)
+    return found
+
+
 # --- the vote --------------------------------------------------------------------------------------------------
 
 
@@ -276,6 +290,7 @@ def main() -> None:
     arguments.add_argument("--frozen", type=int, default=Plan.frozen)
     arguments.add_argument("--bfloat16", action="store_true")
     arguments.add_argument("--go-on", default="", metavar="NAMES", help="train the shipped adapter further on the files so named")
+    arguments.add_argument("--mixed", action="store_true", help="the mean of the trained adapter and the shipped one")
     arguments.add_argument("--again", type=int, default=2500, help="other turns in each epoch of --go-on")
     given = arguments.parse_args()
 
@@ -298,6 +313,9 @@ def main() -> None:
             fresh = np.array([fnmatch(name, given.go_on) for name, found in read.items() for _ in found] + [False] * len(polite))
         train_meaning(sentences, cases, plan, given.kept, fresh, given.again)
     meaning = meaning_data(given.adapter or given.kept)
+    if given.mixed or given.go_on:
+        with np.load(heads.DATA / heads.MEANING) as data:
+            meaning = mixed({name: data[name] for name in data.files if "/" in name or name in ("layer", "bias")}, meaning, given.rank)
 
     tune, calm = Cases(lines(PROJECT / "tests/language/tune.jsonl")), Cases(polite_cases(given.polite, 0.5, 0.75))
     voter = heads.Words(**_words(words), mix=None)  # pyright: ignore[reportArgumentType]

@@ -120,7 +120,11 @@ class Votes:
 
 
 def count_votes(words: np.ndarray, meaning: np.ndarray | None, mix: Mix) -> Votes:
-    """Weigh the voters' odds. A fault is mitigated where that is likelier than the fault alone, and than neither."""
+    """Weigh the voters' odds. A fault is mitigated where that is likelier than the fault alone, and than neither.
+
+    Clean of a family, so that even its words are held back, is only what is charged with no other family either: whoever
+    labels an insult may leave out the refusal in it.
+    """
     shares = [slope * odds for slope, odds in zip(mix.slopes, (words, meaning), strict=False) if odds is not None]
     total = sum(shares) + mix.intercepts
     confirmed, excused = total[..., CONFIRMED], total[..., MITIGATED_ANSWER]
@@ -133,7 +137,7 @@ def count_votes(words: np.ndarray, meaning: np.ndarray | None, mix: Mix) -> Vote
         yes=yes,
         doubt=~yes & (confirmed >= mix.doubt),
         mitigated=mitigated,
-        clean=np.maximum(confirmed, excused) < mix.clean,
+        clean=(np.maximum(confirmed, excused) < mix.clean) & ~yes.any(axis=-1, keepdims=True),
     )
 
 
