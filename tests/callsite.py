@@ -88,7 +88,7 @@ def real_transcript() -> Transcript:
 
 def long_transcript() -> Transcript:
     """An hour of short turns, alternating, with a forbidden phrase now and then."""
-    said = {A: ["好的您请说", "我帮您看一下", "稍等一下", "已经登记好了"], C: ["嗯嗯对", "就是上个礼拜的", "颜色不太对", "那怎么换呢"]}
+    said = {A: ["好的您请说", "这边给您登记", "稍等一下", "已经登记好了"], C: ["嗯嗯对", "就是上个礼拜的", "颜色不太对", "那怎么换呢"]}
     turns = []
     for number in range(LONG_TURNS):
         role = A if number % 2 == 0 else C

@@ -1,4 +1,4 @@
-"""The Rules page in a real browser: rules in plain words, with their examples and how right they are."""
+"""The Rules page in a real browser: read, try, weigh, change, replay and publish."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def reviewed_score(running: Running) -> float:
     return cancel(running.site)
 
 
-def test_a_lead_reads_rules_and_how_right_they_are(running: Running, reviewed_score: float):
+def test_a_lead_reads_tries_weighs_changes_replays_and_publishes_rules(running: Running, reviewed_score: float):
     page = enter(running, Role.LEAD, "/rules")
 
     # Readable: the list, filtered by words, and one rule in plain words.
@@ -41,4 +41,48 @@ def test_a_lead_reads_rules_and_how_right_they_are(running: Running, reviewed_sc
     row = page.locator("tr", has_text="说“我不能”")
     row.wait_for()
     assert "0/1" in row.inner_text()
+
+    # A sentence to try.
+    page.goto(f"{running.base}/rules?view=try")
+    page.get_by_label("要试的话").fill("这个我没办法给您弄")
+    page.get_by_role("button", name="试一试").click()
+    result = page.locator("pre.try")
+    result.wait_for()
+    assert "neg.cannot 说“我不能”: 不合格" in result.inner_text()
+    assert "各方意见" in result.inner_text()
+
+    # One that gains a finding, one that loses one; both are seen in the words of the calls.
+    change(page, running, "neg.cannot", "增加的短语", "去问银行")
+    change(page, running, "conduct.courtesy_you", "增加的例外", "去问银行")
+    page.goto(f"{running.base}/rules?view=change")
+    page.get_by_role("button", name="重放", exact=True).click()
+    for kind, rule in (("新增的发现", "说“我不能”"), ("失去的发现", "称“你”不称“您”")):
+        table = page.get_by_role("table", name=kind)
+        table.wait_for()
+        assert rule in table.inner_text()
+        assert table.get_by_role("link", name="refund").count() == 1
+    assert page.get_by_role("table", name="新增的发现").locator("mark").inner_text() == "去问银行"
+
+    page.get_by_label("这次改了什么").fill("推给银行也算")
+    page.get_by_role("button", name="检查并发布").click()
+    page.wait_for_url("**/rules?*view=versions*")
+    version = page.get_by_role("table", name="版本").locator("tbody tr").first
+    version.wait_for()
+    assert "推给银行也算" in version.inner_text()
+    assert "lead" in version.inner_text()
+
+    # The rules in force are the new ones.
+    page.goto(f"{running.base}/rules?view=try")
+    page.get_by_label("要试的话").fill("你去问银行吧")
+    page.get_by_role("button", name="试一试").click()
+    page.locator("pre.try", has_text="说“我不能”").wait_for()
     assert running.errors == []
+
+
+def change(page, running: Running, rule: str, field: str, line: str, clear: str = "") -> None:
+    page.goto(f"{running.base}/rules?rule={rule}&language=zh")
+    page.get_by_label(field).fill(line)
+    if clear:
+        page.get_by_label(clear).fill("")
+    page.get_by_role("button", name="放进草稿").click()
+    page.get_by_text("已放进草稿").wait_for()
