@@ -49,7 +49,7 @@ def distribution(bars: Sequence[Bar], passing: float) -> Drawing:
         columns.add_params(_pick("low")),
         line.mark_rule(strokeDash=[5, 4], strokeWidth=1.5).encode(x="at:Q"),
         line.mark_text(align="right", dx=-5, dy=-4, baseline="bottom").encode(x="at:Q", y=alt.value(0), text="told:N"),
-    ).properties(height=230, usermeta=_USERMETA, padding={"top": 16})
+    ).properties(height=230, usermeta=_USERMETA, padding={"top": 16}, description=text("board.title_distribution"))
 
 
 def trend(groups: Sequence[Group], measure: str) -> Drawing:
@@ -68,7 +68,7 @@ def trend(groups: Sequence[Group], measure: str) -> Drawing:
             fill=alt.condition("datum.few", alt.value("white"), alt.value(INK)),
             tooltip=[alt.Tooltip("at:T", title=text("board.axis_day"), format="%Y-%m-%d"), *_told(measure)],
         ).add_params(_pick("at")),
-    ).properties(height=260, usermeta=_USERMETA)  # fmt: skip
+    ).properties(height=260, usermeta=_USERMETA, description=text("board.title_trend", measure=measure_name(measure)))  # fmt: skip
 
 
 def pareto(items: Sequence[ItemFigure], names: Mapping[str, str]) -> Drawing:
@@ -90,7 +90,7 @@ def pareto(items: Sequence[ItemFigure], names: Mapping[str, str]) -> Drawing:
     return alt.layer(
         base.mark_bar(color=INK, height=14).add_params(_pick("rule")),
         base.mark_text(align="left", dx=5).encode(text="told:N"),
-    ).properties(height=ROW * max(2, len(rows)) + AXIS, usermeta=_USERMETA)
+    ).properties(height=ROW * max(2, len(rows)) + AXIS, usermeta=_USERMETA, description=text("board.title_pareto"))
 
 
 def comparison(groups: Sequence[Group], measure: str) -> Drawing:
@@ -112,7 +112,7 @@ def comparison(groups: Sequence[Group], measure: str) -> Drawing:
             fill=alt.condition("datum.few", alt.value("white"), alt.value(INK)),
             tooltip=[_tip("name:N", "axis_name"), *_told(measure)],
         ).add_params(_pick("name")),
-    ).properties(height=ROW * max(2, len(rows)) + AXIS, usermeta=_USERMETA)  # fmt: skip
+    ).properties(height=ROW * max(2, len(rows)) + AXIS, usermeta=_USERMETA, description=measure_name(measure))  # fmt: skip
 
 
 def _lowest(groups: Sequence[Group], measure: str) -> list[Group]:
