@@ -25,7 +25,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from sqlalchemy import ColumnElement, Integer, and_, case, cast, func, literal, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from qa.access import Identity, Right, require, within_reach
@@ -352,7 +352,7 @@ class _Term:
     condition: ColumnElement[bool]
     corrects: bool = False  # only calls that people judged
 
-    def select(self, *columns: Any) -> Any:
+    def select(self, *columns: Any) -> Select[*tuple[Any, ...]]:
         query = select(*columns).select_from(Call)
         if self.corrects:
             query = query.join(ReviewedResult, ReviewedResult.call_id == Call.id)
