@@ -23,6 +23,7 @@ from uuid import uuid4
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from qa.access import Identity, Role
 from qa.assignments import Held, claim, claim_next, release
@@ -133,13 +134,18 @@ def faults(database: str, worked: list[Worked]) -> list[str]:
                 ) or 0
             if not one.asked == len(one.events) == saved:
                 found.append(f"{one.login}: {one.asked} verdicts asked, {len(one.events)} answered, {saved} kept")
-        finished = Counter(call_id for one in worked for call_id in one.finished)
-        found += [f"{call_id} finished {times} times" for call_id, times in finished.items() if times > 1]
-        for call_id in finished:
-            reviews = session.scalar(select(func.count()).where(Review.call_id == call_id))
-            if reviews != 1 or session.scalar(select(Call.review).where(Call.id == call_id)) != "done":
-                found.append(f"{call_id}: {reviews} reviews kept of 1, or not marked as reviewed")
+        found += reviews_amiss(session, Counter(call_id for one in worked for call_id in one.finished))
     store.close()
+    return found
+
+
+def reviews_amiss(session: Session, finished: Counter[str]) -> list[str]:
+    """What is wrong with the reviews of calls that were finished so many times."""
+    found = [f"{call_id} finished {times} times" for call_id, times in finished.items() if times > 1]
+    for call_id in finished:
+        reviews = session.scalar(select(func.count()).where(Review.call_id == call_id))
+        if reviews != 1 or session.scalar(select(Call.review).where(Call.id == call_id)) != "done":
+            found.append(f"{call_id}: {reviews} reviews kept of 1, or not marked as reviewed")
     return found
 
 

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from big_site import PASSWORD
+from inspectors import reviews_amiss
 from pages import running
 from sqlalchemy import func, select
 
 from qa.settings import Settings
 from qa.store import open_store
-from qa.store.accounts import Review
 from qa.store.accounts import Verdict as VerdictRow
-from qa.store.schema import Call
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--blink-settings=imagesEnabled=false", "--mute-audio"]
@@ -206,11 +205,6 @@ def faults(settings: Settings, worked: list[Sitting]) -> list[str]:
             )
             if kept != len(one.sent):
                 found.append(f"{one.login}: {len(one.sent)} verdicts sent on {len(calls)} calls, {kept} are there")
-        times = Counter(call_id for one in worked for call_id in one.finished)
-        found += [f"{call_id} finished {count} times" for call_id, count in times.items() if count > 1]
-        for call_id in times:
-            reviews = session.scalar(select(func.count()).where(Review.call_id == call_id))
-            if reviews != 1 or session.scalar(select(Call.review).where(Call.id == call_id)) != "done":
-                found.append(f"{call_id}: {reviews} reviews kept of 1, or not marked as reviewed")
+        found += reviews_amiss(session, Counter(call_id for one in worked for call_id in one.finished))
     store.close()
     return found

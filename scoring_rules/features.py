@@ -129,8 +129,7 @@ class Sequences:
         self.first, self.last = breaks[:-1] + 1, breaks[1:]  # (turns,) of each turn, between its breaks
         heard = sound_table()[np.minimum(values, 0xFFFF)]
         texts = {"here": values, "sound": heard, "asked": values, "after": values}
-        kinds = [(number, field, length) for number, field in enumerate(FIELDS) for length in LENGTHS[field]]
-        parts = [slots(texts[field], length, number) + (number << BITS) for number, field, length in kinds]
+        parts = [slots(texts[FIELDS[number]], length, number) + (number << BITS) for number, length in _KINDS]
         self._slots = np.concatenate(parts)
         self._begins = np.concatenate(([0], np.cumsum([len(part) for part in parts])[:-1]))
         self._before, self._next = _neighbours(roles, calls or (0,) * len(roles))

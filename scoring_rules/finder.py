@@ -177,7 +177,7 @@ class Finder:
         call = self.call
         roles = where.speaker or (ANYONE if where.places else scope.roles)
         if not (where.first or where.last or where.near):  # most of them
-            if not where.places:
+            if where.speaker and not where.places:
                 return Scope(call.region(roles), scope.anchor, roles)
             if scope.anchor is not None and len(where.places) == 1 and not where.speaker:
                 return Scope(places.place(call, where.places[0], scope.anchor), None, roles)

@@ -8,7 +8,6 @@ vote alone, more carefully. All of it is data, written by bench/train_heads.py; 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -150,7 +149,6 @@ class Candidates:
 
     hits: tuple[Hit, ...]  # each with its turn in its call
     calls: tuple[int, ...]  # of each
-    begins: tuple[int, ...]  # (calls + 1,) where each call's begin
     stretches: np.ndarray  # (hits, 8), see features.Sequences
 
 
@@ -184,9 +182,7 @@ def _candidates(block: Block, words: Words) -> Candidates:
         turns += [turn] * len(parts)
     stretches = stretches_of(block, turns, [(hit.start, hit.end) for hit in hits])
     calls = [block.calls[turn] for turn in turns]
-    return Candidates(
-        tuple(hits), tuple(calls), tuple(bisect_left(calls, number) for number in range(len(block.conversations) + 1)), stretches
-    )
+    return Candidates(tuple(hits), tuple(calls), stretches)
 
 
 def _parts(clauses: Sequence[Interval]) -> list[Interval]:
