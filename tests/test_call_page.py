@@ -30,6 +30,7 @@ from callsite import (
     long_transcript,
     real_transcript,
 )
+from pace import allowed
 from sqlalchemy import func, select
 
 from qa.store.accounts import Account, Review, Verdict
@@ -515,8 +516,8 @@ def test_point_12_an_hour_of_3000_lines_is_usable_at_once_and_verdicts_are_saved
         saved(page)
         saves.append(time.monotonic() - began)
     print(f"\nhour's call, whole page load to sound: {sorted(round(t, 2) for t in times)} s; its data {inside} ms; verdicts saved {[round(s, 2) for s in saves]} s")
-    assert sorted(saves)[len(saves) // 2] < SAVED_SECONDS
-    assert min(times) < 3 * USABLE_SECONDS  # with the app's own start; test_point_12b measures the call alone
+    assert sorted(saves)[len(saves) // 2] < allowed(SAVED_SECONDS)
+    assert min(times) < allowed(3 * USABLE_SECONDS)  # with the app's own start; test_point_12b measures the call alone
 
 
 def test_point_12b_the_hours_call_from_the_call_before(desk: Desk):
@@ -535,7 +536,7 @@ def test_point_12b_the_hours_call_from_the_call_before(desk: Desk):
         times.append(time.monotonic() - began)
         pause(page)
     print(f"\nhour's call, from the call before to sound: {sorted(round(t, 2) for t in times)} s")
-    assert min(times) < USABLE_SECONDS
+    assert min(times) < allowed(USABLE_SECONDS)
 
 
 def test_point_13_verdicts_and_comments_never_stop_the_sound_and_can_be_undone(desk: Desk):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pace import allowed
 from rulepack import RULE, Bench, make_pack, write_pack
 
 from scoring_rules.checks import cases_of
@@ -260,9 +261,9 @@ def test_patterns_run_in_linear_time(tmp_path: Path) -> None:
     import time
 
     bench = Bench(tmp_path, "match: [{regex: '(我+)+不'}, {regex: '(我|我我)+能?不行'}]")
-    start = time.perf_counter()
+    start = time.process_time()
     bench.say("a: " + "我" * 30_000 + "行")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < allowed(2)
 
 
 def test_a_slot_filled_for_one_language_is_not_emptied_by_another(tmp_path: Path) -> None:
