@@ -70,6 +70,7 @@ def main() -> None:
         # The start has an address of its own as well: a default page would answer at "/" only.
         start = st.Page(home, title=text("app.product"), url_path="home", default=True, visibility="hidden")
         chosen = st.navigation([start, *pages.values()])
+        look.follow()
         st.set_page_config(page_title=f"{chosen.title} · {text('app.product')}")
         with st.sidebar:
             account_corner(visit)

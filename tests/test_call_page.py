@@ -713,9 +713,12 @@ def test_point_19_the_other_language_leaves_nothing_behind_and_all_is_done_by_ke
     page.evaluate("() => document.activeElement?.blur?.()")
     page.keyboard.press("n")
     page.locator(".here").first.wait_for()
-    page.keyboard.press("2")
+    for _ in range(4):  # held down for a while: judged once, not withdrawn and judged again
+        page.keyboard.down("2")
+    page.keyboard.up("2")
     saved(page)
     page.locator("button.wrong[aria-pressed=true]").wait_for()
+    assert [row.verdict for row in rows(desk, Verdict, call_id=LONG, who="second")] == ["wrong"]
     page.locator(".transcript li[tabindex='0']").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")

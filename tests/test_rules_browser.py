@@ -43,7 +43,7 @@ def test_a_lead_reads_tries_weighs_changes_replays_and_publishes_rules(running: 
     assert "0/1" in row.inner_text()
 
     # A sentence to try.
-    page.goto(f"{running.base}/rules?view=try")
+    page.get_by_role("link", name="试一句", exact=True).click()
     page.get_by_label("要试的话").fill("这个我没办法给您弄")
     page.get_by_role("button", name="试一试").click()
     result = page.locator("pre.try")
@@ -77,6 +77,28 @@ def test_a_lead_reads_tries_weighs_changes_replays_and_publishes_rules(running: 
     page.get_by_role("button", name="试一试").click()
     page.locator("pre.try", has_text="说“我不能”").wait_for()
     assert running.errors == []
+
+
+TWO_CLICKS = """async () => {
+    const deep = (name, root = document) => [...root.querySelectorAll('*')].flatMap((e) =>
+        [...(e.matches(`a[href*="${name}"]`) ? [e] : []), ...(e.shadowRoot ? deep(name, e.shadowRoot) : [])]);
+    const [first] = deep('view=accuracy'), [second] = deep('view=try');
+    first.click();
+    while (!location.search.includes('view=accuracy')) await new Promise((then) => setTimeout(then, 5));
+    second.click();
+}"""
+
+
+def test_a_link_of_the_page_that_is_being_left_is_followed(running: Running):
+    """Where another page is on its way already, the click is not the block's any more that it was made in."""
+    page = enter(running, Role.LEAD, "/rules?rule=neg.cannot&language=zh")
+    page.locator(".rule").wait_for()
+    for _ in range(3):
+        page.goto(f"{running.base}/rules?rule=neg.cannot&language=zh")
+        page.locator(".rule").wait_for()
+        page.evaluate(TWO_CLICKS)
+        page.get_by_label("要试的话").wait_for()
+        assert page.url.endswith("/rules?view=try")
 
 
 def change(page, running: Running, rule: str, field: str, line: str, clear: str = "") -> None:

@@ -51,7 +51,8 @@ export default function ({ data, parentElement: root, setTriggerValue }) {
     const link = event.target.closest("a[href]");
     if (link && plain && !link.dataset.whole) {
       event.preventDefault();
-      tell({ go: link.getAttribute("href") });
+      const go = link.getAttribute("href"), asked = new CustomEvent("huiting-go", { detail: go, cancelable: true });
+      if (document.dispatchEvent(asked)) tell({ go }); // the router is not listening yet
       return;
     }
     const button = event.target.closest("button");

@@ -132,6 +132,26 @@ def block(markup: str, key: str) -> Mapping[str, Any]:
     return did
 
 
+@st.cache_resource
+def _links():
+    return component("huiting_links", html=asset("block.html"), js=asset("links.js"))
+
+
+def follow() -> None:
+    """Leave for where a link was clicked, before anything of the page is asked for or drawn.
+
+    A click may come while the next page is already on its way, from a block that it does not draw: so links are told by
+    a component of the router, which stands in every run, and its callback keeps them where another click ends that run.
+    """
+    _links()(key="links", on_go_change=_keep_link)
+    if link := st.session_state.pop("link", ""):
+        go(link)
+
+
+def _keep_link() -> None:
+    st.session_state["link"] = str(st.session_state["links"].go or "")
+
+
 def go(link: str) -> None:
     """Leave for an address within the app. What is no page of this person is left alone."""
     parts = urlsplit(link)

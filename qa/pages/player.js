@@ -2,6 +2,7 @@
 // address; everything else is fetched from /api/call, so that nothing waits for a rerun and the sound plays on.
 // Texts are set, never parsed.
 const RETRY_AFTER = 2000, SCORING_ASKED_AFTER = 1000, SCORING_PATIENCE = 180; // ms, ms, times
+const REPEATED = /^(Arrow.*|[[\]])$/; // keys that go on while they are held
 const TAKEN_BACK = { withdraw_verdict: ["take_back_verdict"], withdraw_comment: ["withdraw_comment"], withdraw_mark: ["withdraw_mark"], undo_correction: ["undo_correction"] };
 const players = new WeakMap(); // what survives a redraw of the page
 let newest; // the player drawn last: for a moment the one of the call before stands beside it, and takes no keys any more
@@ -142,6 +143,7 @@ function newPlayer(root) {
     if (typing || event.ctrlKey || event.metaKey || event.altKey || !p.sheet || p !== newest) return;
     if (event.key === " " && /^(BUTTON|SUMMARY|A)$/.test(target.tagName)) return; // space presses what has the focus
     const act = keys[event.key];
+    if (act && event.repeat && !REPEATED.test(event.key)) return event.preventDefault(); // held down: judged and finished once
     if (act) { event.preventDefault(); event.stopImmediatePropagation(); act(); }
   };
   p.onHide = () => { if (document.visibilityState === "hidden") p.flushDraft(); };
