@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
@@ -106,7 +107,8 @@ def my_cards(store: Store, identity: Identity, pack: Pack, page: int = 1, *, unr
         shown = and_(own, ~_read(identity.login)) if unread else own
         newest = (Call.started_at.desc().nulls_last(), Call.id)
         rows = rows_of(session, shown, newest, CARDS_PAGE, (page - 1) * CARDS_PAGE)
-        cards = tuple(_card(session, identity, row, pack) for row in rows)
+        known = _known(session, [row.id for row in rows], identity.login)
+        cards = tuple(_card(session, row, known[row.id], pack) for row in rows)
         return Cards(cards, not_read if unread else _count(session, own), not_read)
 
 
@@ -239,9 +241,19 @@ def _current(session: Session, call_id: str) -> int | None:
     )
 
 
-def _card(session: Session, identity: Identity, row: CallRow, pack: Pack) -> MyCard:
-    scorecard_id = _current(session, row.id)
-    assert scorecard_id is not None
+def _known(session: Session, calls: Sequence[str], login: str) -> dict[str, Any]:
+    """Of all calls of a page at once: the scorecard in force, the language, when it was read, and the recording."""
+    rows = session.execute(
+        select(Call.id, ScorecardRow.id.label("scorecard_id"), TranscriptRow.language, Acknowledgement.at.label("read_at"), Call.recording_id)
+        .join(ScorecardRow, and_(ScorecardRow.call_id == Call.id, ScorecardRow.current))
+        .outerjoin(TranscriptRow, and_(TranscriptRow.call_id == Call.id, TranscriptRow.current))
+        .outerjoin(Acknowledgement, and_(Acknowledgement.scorecard_id == ScorecardRow.id, Acknowledgement.who == login))
+        .where(Call.id.in_(calls))
+    )  # fmt: skip
+    return {row.id: row for row in rows}
+
+
+def _card(session: Session, row: CallRow, known: Any, pack: Pack) -> MyCard:
     texts = session.execute(
         select(TurnRow.text, TurnRow.start, TurnRow.end)
         .join(TranscriptRow, TranscriptRow.id == TurnRow.transcript_id)
@@ -249,22 +261,13 @@ def _card(session: Session, identity: Identity, row: CallRow, pack: Pack) -> MyC
         .order_by(TurnRow.number)
     ).all()
     masked = mask_turns([turn.text for turn in texts])
-    language = session.scalar(
-        select(TranscriptRow.language).where(TranscriptRow.call_id == row.id, TranscriptRow.current)
-    )
-    machine = load_scorecard(session, row.id, scorecard_id)
-    levels = levels_of(session, machine, pack, language or "")
+    machine = load_scorecard(session, row.id, known.scorecard_id)
+    levels = levels_of(session, machine, pack, known.language or "")
     faults = tuple(
         Fault(item.rule, item.name, item.cost, item.fatal, _places(item, masked, texts), said)
         for item, said in _faults(machine.items, levels[-1].card.items)
     )
-    read_at = session.scalar(
-        select(Acknowledgement.at).where(
-            Acknowledgement.scorecard_id == scorecard_id, Acknowledgement.who == identity.login
-        )
-    )
-    has_recording = session.scalar(select(Call.recording_id).where(Call.id == row.id)) is not None
-    return MyCard(row, scorecard_id, tuple(levels), faults, read_at, has_recording)
+    return MyCard(row, known.scorecard_id, tuple(levels), faults, known.read_at, known.recording_id is not None)
 
 
 def _faults(machine: Sequence[Item], counts: Sequence[Item]) -> Iterator[tuple[Item, Said]]:
