@@ -47,6 +47,7 @@ class Call:
         self.view = block.view
         self.plain = block.view.plain
         self.starts, self.ends = block.view.starts[self.first : last], block.view.ends[self.first : last]
+        self._turns: Region = tuple(zip(self.starts, self.ends, strict=True))
         self.role = block.roles[self.first : last]
         self.found = block.found[number]
         self._units: dict[int, int] = {}
@@ -79,7 +80,7 @@ class Call:
         """All turns of these roles."""
         found = self._regions.get(roles)
         if found is None:
-            found = tuple((self.starts[i], self.ends[i]) for i in range(len(self.turns)) if self.is_of(i, roles))
+            found = self.stretch(0, len(self.turns), roles)
             self._regions[roles] = found
         return found
 
@@ -123,8 +124,8 @@ class Call:
         """The turns first..last of these roles."""
         first, last = max(0, first), min(last, len(self.turns) - 1) + 1
         if roles == ("any",):
-            return tuple(zip(self.starts[first:last], self.ends[first:last], strict=True))
-        return tuple((self.starts[i], self.ends[i]) for i in range(first, last) if self.is_of(i, roles))
+            return self._turns[first:last]
+        return tuple([self._turns[i] for i in range(first, last) if self.is_of(i, roles)])
 
     # --- clauses and sentences, as intervals on the call's axis
 

@@ -57,7 +57,8 @@ def _said(finder: Finder, test: Phrase | Regex, scope: Scope) -> Result:
     area = finder.spoken(scope)
     if len(area) == 1:
         low, high = area[0]
-        chosen = [one for one in found or () if low <= one[0] < high or one[0] == low]
+        first, last = bisect_left(found or (), (low,)), bisect_left(found or (), (max(high, low + 1),))
+        chosen = (found or ())[first:last]
     else:
         chosen = [one for one in found or () if inside(area, one[0])]
     hits = [Hit(start, end, call.turn_of(start), _HOW[how], how != SOUND) for start, end, how in chosen]
@@ -163,7 +164,7 @@ def _head(finder: Finder, test: Head, scope: Scope) -> Result:
 
 
 def _any(finder: Finder, test: AnyOf, scope: Scope) -> Hits:
-    items = finder.live(test)
+    items = finder.items[id(test)]
     best = State.UNKNOWN if len(items) == len(test.items) else State.KNOWN
     worst = State.KNOWN
     for item in items:
@@ -182,9 +183,7 @@ def _any(finder: Finder, test: AnyOf, scope: Scope) -> Hits:
 
 
 def _all(finder: Finder, test: All, scope: Scope) -> Hits:
-    items = finder.live(test)
-    if not items:
-        return State.KNOWN
+    items = finder.items[id(test)]
     first, others = items[0], items[1:]
     if isinstance(first.test, Not | Attribute | Slot) and first.where is EVERYWHERE:
         return (yield from _all_about(finder, test, scope))

@@ -8,6 +8,7 @@ at the first.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -64,70 +65,29 @@ Work = Callable[[Any, Any, Scope], Result]
 Stream = Callable[[Any, Any, Scope], Hits]
 
 
+@dataclass(slots=True)
+class Shared:
+    """A shared condition in one region, as far as anybody has asked: nobody does the work again that is done."""
+
+    rest: Hits
+    hits: list[Hit] = field(default_factory=list)
+    state: State | None = None  # once all hits are known
+    told: list[tuple[int, set[str]]] = field(default_factory=list)  # reasons, and the hit on the way to which they came up
+
+
 class Finder:
     """Finds conditions in one call. `work` and `streams` say how each test is done: all hits at once, or one by one."""
 
     def __init__(self, plan: Plan, call: Call, minds: Minds, work: dict[type, Work], streams: dict[type, Stream]) -> None:
         self.plan, self.call, self.minds = plan, call, minds
         self._work, self._streams = work, streams
-        self.open = plan.opened(call.found)
-        self._live: dict[int, tuple[Condition, ...]] = {}
+        self.open, self._gated = plan.opened(call.found), plan.gated
+        self.items: dict[int, tuple[Condition, ...]] = {}  # of a test that was looked for, those that may hold: see `live`
 
     # --- asking
 
     def find(self, condition: Condition, scope: Scope) -> Result:
         """All hits of a condition."""
-        key = id(condition)
-        if key not in self.open and key in self.plan.gated:
-            return NOTHING
-        if condition.name and scope.anchor is None:
-            return self._remembered(condition, scope, self._all)
-        return self._all(condition, scope)
-
-    def first(self, condition: Condition, scope: Scope) -> tuple[Hit | None, State]:
-        """One hit, a sure one where there is one: as much of the work is done as that takes."""
-        key = id(condition)
-        if key not in self.open and key in self.plan.gated:
-            return None, State.KNOWN
-        if condition.name and scope.anchor is None:
-            return self._remembered(condition, scope, self._one)
-        return self._one(condition, scope)
-
-    def shut(self, condition: Condition) -> bool:
-        """Whether a condition cannot hold in this call: none of the words that it needs is said."""
-        key = id(condition)
-        return key in self.plan.gated and key not in self.open
-
-    def live(self, test: All | AnyOf) -> tuple[Condition, ...]:
-        """The items of a test that may hold in this call; of `all` none where one may not."""
-        found = self._live.get(id(test))
-        if found is None:
-            found = tuple(item for item in test.items if not self.shut(item))
-            if type(test) is All and len(found) < len(test.items):
-                found = ()
-            self._live[id(test)] = found
-        return found
-
-    def look(self, condition: Condition, scope: Scope) -> Result | Hits:
-        """The hits of a condition: all of them, or one by one from a generator whose return value is the state."""
-        key = id(condition)
-        if key not in self.open and key in self.plan.gated:
-            return NOTHING
-        if condition.where is not EVERYWHERE:
-            narrowed = self.narrowed(condition.where, scope)
-            if narrowed is None:
-                return self.unknown(Reason.NO_TIMES)
-            scope = narrowed
-        test = condition.test
-        kind = type(test)
-        stream = self._streams.get(kind)
-        if stream is None:
-            return self._work[kind](self, test, scope)
-        if (kind is AnyOf or kind is All) and not self.live(test):  # type: ignore[arg-type]
-            return NOTHING
-        return stream(self, test, scope)
-
-    def _all(self, condition: Condition, scope: Scope) -> Result:
         found = self.look(condition, scope)
         if type(found) is tuple:
             return found
@@ -138,7 +98,8 @@ class Finder:
             except StopIteration as stop:
                 return hits, stop.value
 
-    def _one(self, condition: Condition, scope: Scope) -> tuple[Hit | None, State]:
+    def first(self, condition: Condition, scope: Scope) -> tuple[Hit | None, State]:
+        """One hit, a sure one where there is one: as much of the work is done as that takes."""
         found = self.look(condition, scope)
         if type(found) is tuple:
             hits, state = found
@@ -156,19 +117,79 @@ class Finder:
                 return hit, State.KNOWN
             doubtful = doubtful or hit
 
-    def _remembered(self, condition: Condition, scope: Scope, ask: Callable[[Condition, Scope], Any]) -> Any:
+    def live(self, test: All | AnyOf) -> tuple[Condition, ...]:
+        """The items of a test that may hold in this call; of `all` none where one may not."""
+        within, gated = self.open, self._gated
+        found = tuple([item for item in test.items if (key := id(item)) in within or key not in gated])
+        if type(test) is All and len(found) < len(test.items):
+            found = ()
+        self.items[id(test)] = found
+        return found
+
+    def look(self, condition: Condition, scope: Scope) -> Result | Hits:
+        """The hits of a condition: all of them, or one by one from a generator whose return value is the state."""
+        key = id(condition)
+        if key not in self.open and key in self._gated:
+            return NOTHING
+        if condition.where is not EVERYWHERE:
+            narrowed = self.narrowed(condition.where, scope)
+            if narrowed is None:
+                return self.unknown(Reason.NO_TIMES)
+            scope = narrowed
+        test = condition.test
+        kind = type(test)
+        stream = self._streams.get(kind)
+        if stream is None:
+            return self._work[kind](self, test, scope)
+        if kind is AnyOf or kind is All:
+            items = self.items.get(id(test))
+            if not (self.live(test) if items is None else items):  # type: ignore[arg-type]
+                return NOTHING
+        if condition.name and scope.anchor is None:
+            return self._shared(condition, scope, stream)
+        return stream(self, test, scope)
+
+    def _shared(self, condition: Condition, scope: Scope, stream: Stream) -> Result | Hits:
         """A shared condition that depends on no hit gives the same answer to every rule."""
+        memory = self.call.memory
+        key = id(condition.test), scope.region, scope.roles
+        shared = memory.get(key)
+        if shared is None:
+            shared = memory[key] = Shared(stream(self, condition.test, scope))
+        elif shared.state is not None and not shared.told:  # type: ignore[attr-defined]
+            return shared.hits, shared.state  # type: ignore[attr-defined]
+        return self._replay(shared, key)  # type: ignore[arg-type]
+
+    def _replay(self, shared: Shared, key: object) -> Hits:
+        hits, told, at = shared.hits, shared.told, 0
+        reasons = 0  # of `told`, passed on
+        while True:
+            if at == len(hits) and shared.state is None:
+                self._pull(shared, key)
+            while reasons < len(told) and told[reasons][0] <= at:
+                self.call.reasons |= told[reasons][1]
+                reasons += 1
+            if at == len(hits):
+                assert shared.state is not None
+                return shared.state
+            yield hits[at]
+            at += 1
+
+    def _pull(self, shared: Shared, key: object) -> None:
+        """One hit more, or the end, and what could not be judged on the way."""
         call = self.call
-        key = id(condition), scope.region, scope.roles, ask.__name__
-        known = call.memory.get(key)
-        if known is None:
-            before = set(call.reasons)
-            result = ask(condition, scope)
-            if call.waiting:
-                return result
-            known = call.memory[key] = (result, frozenset(call.reasons - before))
-        call.reasons |= known[1]  # type: ignore[index]
-        return known[0]  # type: ignore[index]
+        outer, call.reasons = call.reasons, set()
+        try:
+            shared.hits.append(next(shared.rest))
+            place = len(shared.hits) - 1
+        except StopIteration as stop:
+            shared.state = stop.value
+            place = len(shared.hits)
+        if call.reasons:
+            shared.told.append((place, call.reasons))
+        call.reasons = outer
+        if call.waiting:  # for embeddings: what is found without them is not the answer
+            call.memory.pop(key, None)
 
     # --- where
 

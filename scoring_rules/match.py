@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
 
 import ahocorasick
 import numpy as np
@@ -22,12 +21,7 @@ from scoring_rules.text import BREAK, SENTENCE_END, Points, Views, fold, number_
 WORDS, SOUND, PATTERN = 0, 1, 2
 
 
-class Found(NamedTuple):
-    """A stretch [start, end) of the received text; `how` is WORDS, SOUND or PATTERN."""
-
-    start: int
-    end: int
-    how: int
+Found = tuple[int, int, int]  # a stretch [start, end) of the received text, and how: WORDS, SOUND or PATTERN
 
 
 class Matcher:
@@ -87,7 +81,7 @@ class Matcher:
             here = found[place.call]
             for atom, exact in entries:
                 if not exact or received[start:stop] == exact:
-                    here[atom].append(Found(start, stop, WORDS))
+                    here[atom].append((start, stop, WORDS))
         unordered: set[tuple[int, int]] = set()
         self._without_fillers(view, words, trim, _Places(view, calls), found, unordered)
         if heard is not None:
@@ -99,7 +93,7 @@ class Matcher:
                         start = offsets[end - length + 1]
                         if start >= place.limit:
                             place.go(start)
-                        found[place.call][atom].append(Found(start, offsets[end] + 1, SOUND))
+                        found[place.call][atom].append((start, offsets[end] + 1, SOUND))
                         unordered.add((place.call, atom))
         for call, atom in unordered:
             found[call][atom].sort()
@@ -135,7 +129,7 @@ class Matcher:
                 place.go(start)
             for atom, exact in entries:
                 if not exact and received[start] != " ":
-                    found[place.call][atom].append(Found(start, stop, WORDS))
+                    found[place.call][atom].append((start, stop, WORDS))
                     unordered.add((place.call, atom))
 
 

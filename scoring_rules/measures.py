@@ -235,6 +235,8 @@ def _is_so(test: Attribute, known: Mapping[str, Any]) -> bool:
 
 def _same(known: Any, wanted: Any) -> bool:
     """Metadata comes from tables: yes and no are written in many ways."""
+    if known is None:
+        return False
     if isinstance(wanted, bool):
         word = str(known).strip().lower()
         return word in (("true", "1", "yes", "y", "是") if wanted else ("false", "0", "no", "n", "否"))
@@ -242,7 +244,7 @@ def _same(known: Any, wanted: Any) -> bool:
         return _number(known) == wanted
     if isinstance(known, list | tuple | set | frozenset):
         return any(_same(item, wanted) for item in known)
-    return known is not None and str(known).strip().lower() == str(wanted).strip().lower()
+    return str(known).strip().lower() == str(wanted).strip().lower()
 
 
 def _number(value: Any) -> float | None:

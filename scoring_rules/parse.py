@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 
 from scoring_rules.model import (
@@ -169,16 +170,19 @@ class Conditions:
         )
 
 
+one_amount = lru_cache(None)(Amount)  # equal ones are one: what is worked out for an amount is kept by its identity
+
+
 def amount(node: Source, units: tuple[str, ...]) -> Amount | None:
     found = _AMOUNT.fullmatch(node.text())
     if not found:
         node.error("bad_amount", value=node.text(), units=", ".join(units))
         return None
     if found[0] == "rest":
-        result = Amount(0, "rest")
+        result = one_amount(0, "rest")
     else:
         unit = found[3] if found[3].endswith("s") else found[3] + "s"
-        result = Amount(float(found[1]), unit, found[2] or "")
+        result = one_amount(float(found[1]), unit, found[2] or "")
     if result.unit not in units:
         node.error("bad_amount", value=node.text(), units=", ".join(units))
         return None

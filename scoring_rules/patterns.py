@@ -9,8 +9,8 @@ depends on the number of patterns, and RE2 keeps each try linear.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import ahocorasick
@@ -21,7 +21,7 @@ from scoring_rules.text import JOINT, Views
 
 ROLE_BITS = {"agent": 1, "customer": 2}
 OTHER_BIT, ANY_BITS = 4, 7
-BLOCK = 512  # turns looked at together: bounds the table's memory in calls of any length
+BLOCK = 4096  # turns looked at together: bounds the table's memory in calls of any length
 
 
 def role_bits(roles: Sequence[str]) -> int:
@@ -102,23 +102,21 @@ class Patterns:
             self._tables = _Tables(self._words, self._set_numbers, self._tries, self._owners)
         tables = self._tables
         texts: dict[int, bytes] = {}
-        touched: set[tuple[int, int]] = set()
+        touched: set[tuple[int, int]] = set()  # (call, atom) whose hits may be out of order
         for atom, bits, pattern in self._always:
             for turn, speaker in enumerate(speakers):
                 if speaker & bits and (hits := _matches(view, turn, texts, pattern)):
                     found[calls[turn]][atom] += hits
                     touched.add((calls[turn], atom))
         if tables.words is not None and speakers:
+            spoken = np.asarray(speakers, dtype=np.uint8)
             ends, words, turns = tables.said(view)
-            own = np.flatnonzero(tables.owned[words])
-            for end, word, turn in zip(ends[own].tolist(), words[own].tolist(), turns[own].tolist(), strict=True):
-                start = end + 1 - tables.lengths[word]
-                if view.starts[turn] <= start and end < view.ends[turn]:
-                    for atom, bits in self._owners[word]:
-                        if speakers[turn] & bits:
-                            found[calls[turn]][atom].append(Found(start, end + 1, PATTERN))
-                            touched.add((calls[turn], atom))
-            for number, turn in tables.worth_trying(words, turns, speakers):
+            for call, atom, hits in tables.matched(view, ends, words, turns, spoken, calls):
+                here = found[call][atom]
+                if here:
+                    touched.add((call, atom))
+                here += hits
+            for number, turn in tables.worth_trying(words, turns, spoken):
                 atom, _, pattern, _ = self._tries[number]
                 if hits := _matches(view, turn, texts, pattern):
                     found[calls[turn]][atom] += hits
@@ -139,7 +137,7 @@ def _matches(view: Views, turn: int, texts: dict[int, bytes], pattern: Any) -> l
     while low >= 0:
         if low < high:
             start = view.starts[turn] + len(text[:low].decode())
-            hits.append(Found(start, start + len(text[low:high].decode()), PATTERN))
+            hits.append((start, start + len(text[low:high].decode()), PATTERN))
         else:
             high = low + len(text[low:].decode()[:1].encode())
         if high >= size:
@@ -164,9 +162,11 @@ class _Tables:
             for word, number in words.items():
                 self.words.add_word(word, number)
             self.words.make_automaton()
-        self.lengths = [len(word) for word in words]
-        self.owned = np.zeros(len(words), dtype=bool)
-        self.owned[list(owners)] = True
+        self.lengths = np.array([len(word) for word in words], dtype=np.int64)
+        owned = [owners.get(number, []) for number in range(len(words))]
+        self.first_owner = np.cumsum([0, *map(len, owned)])  # (words + 1,) where a word's owners begin in the next two
+        self.owner = np.array([atom for row in owned for atom, _ in row], dtype=np.int64)
+        self.owner_bits = np.array([bits for row in owned for _, bits in row], dtype=np.uint8)
         members: list[list[int]] = [[] for _ in words]
         for chosen, number in sets.items():
             for word in chosen:
@@ -176,36 +176,64 @@ class _Tables:
         self.count = len(sets)
         full = [tuple(numbers) + (self.count,) * (MAX_SETS - len(numbers)) for _, _, _, numbers in tries]
         self.needs = np.array(full, dtype=np.int64).reshape(-1, MAX_SETS)  # (alternatives, sets); the last set always holds
-        self.bits = np.array([bits for _, bits, _, _ in tries], dtype=np.uint8)
+        self.bits, self.bits_of = np.unique(np.array([bits for _, bits, _, _ in tries], dtype=np.uint8), return_inverse=True)
 
     def said(self, view: Views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(hits,) each: last character, word and turn of every word that stands in the plain text."""
         table = np.fromiter(chain.from_iterable(self.words.iter(view.plain)), dtype=np.int64).reshape(-1, 2)
         return table[:, 0], table[:, 1], np.searchsorted(view.starts, table[:, 0], side="right") - 1
 
-    def worth_trying(self, words: np.ndarray, turns: np.ndarray, speakers: Sequence[int]) -> list[tuple[int, int]]:
+    def matched(
+        self, view: Views, ends: np.ndarray, words: np.ndarray, turns: np.ndarray, spoken: np.ndarray, calls: Sequence[int]
+    ) -> Iterator[tuple[int, int, list[Found]]]:
+        """(call, atom, hits in order) of the alternatives that are just words."""
+        hit, at = _rows(self.first_owner, words)
+        turns = turns[hit]
+        ends, starts = ends[hit] + 1, ends[hit] + 1 - self.lengths[words[hit]]
+        own = (self.owner_bits[at] & spoken[turns]) != 0
+        own &= (starts >= np.asarray(view.starts)[turns]) & (ends <= np.asarray(view.ends)[turns])
+        if not own.any():
+            return
+        atoms, starts, ends, of = self.owner[at[own]], starts[own], ends[own], np.asarray(calls)[turns[own]]
+        order = np.lexsort((ends, starts, atoms, of))
+        atoms, of = atoms[order], of[order]
+        new = np.flatnonzero((np.diff(atoms) != 0) | (np.diff(of) != 0)) + 1
+        rows = list(zip(starts[order].tolist(), ends[order].tolist(), repeat(PATTERN), strict=False))
+        low = 0
+        heads = np.concatenate(([0], new))
+        for call, atom, high in zip(of[heads].tolist(), atoms[heads].tolist(), [*new.tolist(), len(rows)], strict=True):
+            yield call, atom, rows[low:high]
+            low = high
+
+    def worth_trying(self, words: np.ndarray, turns: np.ndarray, spoken: np.ndarray) -> list[tuple[int, int]]:
         """(alternative, turn) where a word of each set that the alternative needs stands in the turn."""
         if not len(words) or not len(self.needs):
             return []
-        counts = self.first[words + 1] - self.first[words]
-        total = int(counts.sum())
-        offsets = np.repeat(self.first[words] - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
-        numbers = self.sets[offsets + np.arange(total)]
-        places = np.repeat(turns, counts)
-        spoken = np.asarray(speakers, dtype=np.uint8)
+        hit, row = _rows(self.first, words)
+        numbers, places = self.sets[row], turns[hit]
         found: list[tuple[int, int]] = []
-        for low in range(0, len(speakers), BLOCK):
-            high = min(low + BLOCK, len(speakers))
-            here = slice(None) if high - low == len(speakers) else (places >= low) & (places < high)
-            stands = np.zeros((self.count + 1, high - low), dtype=bool)  # (sets, turns)
+        for low in range(0, len(spoken), BLOCK):
+            size = min(BLOCK, len(spoken) - low)
+            here = slice(None) if size == len(spoken) else (places >= low) & (places < low + size)
+            stands = np.zeros((self.count + 1, size), dtype=bool)  # (sets, turns)
             stands[numbers[here], places[here] - low] = True
             stands[self.count] = True
-            worth = (self.bits[:, None] & spoken[None, low:high]) != 0
+            packed = np.packbits(stands, axis=1)  # eight turns a byte
+            worth = np.packbits((self.bits[:, None] & spoken[low : low + size]) != 0, axis=1)[self.bits_of]  # (alternatives, bytes)
             for column in self.needs.T:
-                worth &= stands[column]
-            tries, at = np.nonzero(worth)
-            found += zip(tries.tolist(), (at + low).tolist(), strict=True)
+                worth &= packed[column]
+            tries, byte = np.nonzero(worth)
+            of, bit = np.nonzero(np.unpackbits(worth[tries, byte][:, None], axis=1))
+            found += zip(tries[of].tolist(), (byte[of] * 8 + bit + low).tolist(), strict=True)
         return found
+
+
+def _rows(firsts: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of a ragged table, whose row n lies from firsts[n] to firsts[n + 1]: (index in `chosen`, place in the table) of each
+    member of the chosen rows."""
+    counts = firsts[chosen + 1] - firsts[chosen]
+    of = np.repeat(np.arange(len(chosen)), counts)
+    return of, np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts - firsts[chosen], counts)
 
 
 # --- the words a pattern needs -----------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def _own(call: Call, hit: Hit) -> Interval:
 
 def edge(call: Call, amount: Amount, roles: tuple[str, ...], *, last: bool) -> Region | None:
     """The first (or last) so many turns of these roles, or turns that begin in the first seconds; None without times."""
-    key = (edge, amount, roles, last)
+    key = (id(amount), roles, last)  # the pack's own amount: its hash is slow
     if key not in call.memory:
         call.memory[key] = _edge(call, amount, roles, last=last)
     return call.memory[key]  # type: ignore[return-value]
