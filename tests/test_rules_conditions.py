@@ -135,6 +135,13 @@ def test_first_and_last_count_runs_of_the_speaker(tmp_path: Path) -> None:
     assert bench(tmp_path / "2", "last: 2 turns, match: [{phrase: [甲一, 甲二, 甲三, 甲四]}]").found(*said) == ["甲三", "甲四"]
 
 
+def test_a_limit_without_speaker_or_place_keeps_the_region_it_is_asked_in(tmp_path: Path) -> None:
+    rule = bench(tmp_path, "match: [{all: [{phrase: [甲]}, {phrase: [乙], first: 2 agent turns}]}]")
+    assert rule.found("a: 甲乙", "c: 嗯") == ["甲"]
+    assert rule.found("a: 乙", "c: 嗯", "a: 甲") == []  # among the first two, but not in the turn of the hit
+    assert rule.found("a: 丙", "c: 嗯", "a: 丙", "c: 嗯", "a: 甲乙") == []
+
+
 @pytest.mark.parametrize(
     ("near", "found"),
     [

@@ -14,7 +14,7 @@ from scoring_rules.grammar import Grammar
 from scoring_rules.load import load_pack
 from scoring_rules.match import Matcher
 from scoring_rules.model import Tolerance
-from scoring_rules.patterns import required_literals
+from scoring_rules.patterns import ROLE_BITS, Patterns, required_literals
 from scoring_rules.sounds import folded, readings
 from scoring_rules.text import fold, number_forms, views
 
@@ -170,3 +170,39 @@ def test_clauses_and_sentences_cover_a_text(text: str) -> None:
     for pieces in (grammar.clauses(text), grammar.sentences(text)):
         assert "".join(text[lo:hi] for lo, hi in pieces) == text
         assert all(lo < hi for lo, hi in pieces) or pieces == [(0, 0)]
+
+
+turn_texts = st.lists(st.text(alphabet="甲乙丙丁一二，", max_size=12), min_size=1, max_size=12)
+pattern_parts = st.lists(st.sampled_from(["甲乙", "丙", "甲[一二]丁", "(?:乙|丙)一?丁", "丁.{0,2}甲", "^一", "二$"]), min_size=1, max_size=3)
+
+
+@given(turn_texts, st.lists(pattern_parts, min_size=1, max_size=4), st.data())
+@settings(max_examples=300, deadline=None)
+def test_patterns_are_found_as_by_trying_each_on_each_turn(texts: list[str], alternatives: list[list[str]], data: st.DataObject) -> None:
+    import re
+
+    roles = data.draw(st.lists(st.sampled_from(["agent", "customer"]), min_size=len(texts), max_size=len(texts)))
+    calls = sorted(data.draw(st.lists(st.integers(0, 2), min_size=len(texts), max_size=len(texts))))
+    asked = data.draw(st.lists(st.sampled_from(["agent", "customer", "any"]), min_size=len(alternatives), max_size=len(alternatives)))
+    patterns = Patterns()
+    for atom, (parts, role) in enumerate(zip(alternatives, asked, strict=True)):
+        patterns.add(atom, "|".join(parts), (role,))
+    view = views(texts, "zh")
+    found: list[dict[int, list]] = [defaultdict(list) for _ in range(3)]
+    patterns.scan(view, [ROLE_BITS[role] for role in roles], calls, found)
+    for atom, (parts, role) in enumerate(zip(alternatives, asked, strict=True)):
+        for call in range(3):
+            own = [n for n in range(len(texts)) if calls[n] == call and role in ("any", roles[n])]
+            # each alternative is looked for by itself, so one may begin inside another's hit; none is lost
+            covered = {place for start, end, _ in found[call][atom] for place in range(start, end)}
+            wanted = {
+                view.starts[n] + place
+                for n in own
+                for match in re.finditer("|".join(parts), texts[n])
+                for place in range(match.start(), match.end())
+            }
+            assert wanted <= covered
+            assert found[call][atom] == sorted(found[call][atom])
+            for start, end, _ in found[call][atom]:
+                assert any(view.starts[n] <= start < end <= view.ends[n] for n in own)
+                assert any(re.fullmatch(part.strip("^$"), view.plain[start:end]) for part in parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rulepack import RULE, Bench, make_pack
 
 from scoring_rules.evaluate import Evaluator
 from scoring_rules.examples import Acoustics, Dialogue, Emotion, Silence, Span, Turn, Word, dialogue
+from scoring_rules.load import load_pack
 
 MITIGATED = "match: [{phrase: [不能退]}], mitigate: {within: next agent turn, any: [{phrase: [因为]}]}"
 
@@ -218,3 +220,41 @@ def test_a_conversation_of_another_language_has_no_results(refusal: Bench) -> No
 def test_strange_texts_do_no_harm(refusal: Bench) -> None:
     for text in ("", " ", "\n\n不能退", "不能\ud83d退", "\x00不能退\U0001f600", "不能退" * 3000):
         assert refusal.say(f"a: {text}").outcome in ("pass", "fail")
+
+
+def _labelled() -> list[Dialogue]:
+    lines = (Path(__file__).parent / "language/tune.jsonl").read_text("utf-8").splitlines()
+    cases = [json.loads(line)["turns"] for line in lines[::12]]
+    said = [(turn["role"], turn["text"]) for case in cases for turn in case]
+    calls = [dialogue([(turn["role"], turn["text"]) for turn in case], kind="投诉") for case in cases]
+    return [*calls, *[dialogue(said[at : at + 30], ended_by="customer") for at in range(0, len(said), 30)], dialogue([])]
+
+
+def test_a_rules_result_depends_on_no_other_rule_and_no_other_call() -> None:
+    """What is worked out once for all rules and all calls of a block is the same for whoever asks first."""
+    pack, calls = load_pack(), _labelled()
+    together = [{result.rule: result for result in results} for results in Evaluator(pack).run_all(calls)]
+    turned = Evaluator(replace(pack, rules=pack.rules[::-1]))
+    for call, results in zip(calls, together, strict=True):
+        assert {result.rule: result for result in turned.run(call)} == results
+    own = Evaluator(replace(pack, rules=tuple(rule for rule in pack.rules if rule.id in ("complaint.commitment", "closing.order", "emotion.soothe"))))
+    for call, results in zip(calls, together, strict=True):
+        assert all(results[result.rule] == result for result in own.run(call))
+
+
+def test_what_could_not_be_judged_is_told_to_everyone_who_asks(tmp_path: Path) -> None:
+    """A shared condition is worked out once; its reasons go to the rule that stops early and to the one that asks for all."""
+    define = "upset:\n  any:\n    - phrase: [气死]\n    - emotion: {label: angry, at_least: 0.6}\n"
+    rules = (
+        "- {id: test.first, name: a, dimension: language, expect: absent, points: 1, when: [{use: upset}], match: [{phrase: [甲]}]}\n"
+        "- {id: test.all, name: b, dimension: language, expect: absent, points: 1, match: [{use: upset, speaker: any}]}\n"
+    )
+    for order in (1, -1):
+        pack = make_pack(tmp_path / str(order), rules, define)
+        evaluator = Evaluator(replace(pack, rules=pack.rules[::order]))
+        for said in (["气死我了", "甲"], ["甲"]):
+            results = {result.rule: result for result in evaluator.run(dialogue([("agent", text) for text in said]))}
+            alone = {
+                rule.id: Evaluator(replace(pack, rules=(rule,))).run(dialogue([("agent", text) for text in said]))[0] for rule in pack.rules
+            }
+            assert results == alone
