@@ -258,3 +258,4 @@ def test_what_could_not_be_judged_is_told_to_everyone_who_asks(tmp_path: Path) -
                 rule.id: Evaluator(replace(pack, rules=(rule,))).run(dialogue([("agent", text) for text in said]))[0] for rule in pack.rules
             }
             assert results == alone
+            assert results["test.all"].unevaluated == ("no_emotion",)
