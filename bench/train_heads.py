@@ -37,6 +37,7 @@ ANSWERS = {"confirmed": 1, "mitigated": 2}
 INVERSE_PENALTY = 60.0
 SCREEN_PENALTY = 3.0
 SCREEN_RECALL = 0.985  # of violations and mitigated ones, cross-validated, pass the screen
+READ_RECALL = 0.985  # of those on the tune half are read by the sentence model
 POLITE_TURNS = 900
 NOISES = (0.0, 0.02, 0.05, 0.1)  # shares of characters misheard, drawn for each text
 SURE_PRECISION = 0.9  # of the tune half, written to be difficult; thresholds as strict as 0.95 there lost a tenth of what is found
@@ -325,6 +326,9 @@ def main() -> None:
     for part in (tune, calm):
         by_words.append(np.concatenate([voter.odds(sequences, stretch) for sequences, stretch in part.stretches()]))
         by_meaning.append(reader.odds(adapted.encode([features.sentence(seen) for seen in part.situations()])))
+    faulty = (tune.answers > 0).any(axis=1)
+    words["read_from"] = np.quantile(by_words[0].max(axis=(1, 2))[faulty], 1 - READ_RECALL)
+    print(f"of polite turns {np.mean(by_words[1].max(axis=(1, 2)) >= words['read_from']):.1%} are read by the sentence model")
     print("words alone")
     words |= _named("words", weigh([by_words[0]], tune.answers, [by_words[1]]))
     print("words and meaning")
@@ -337,6 +341,7 @@ def main() -> None:
 
 def _words(data: dict[str, np.ndarray]) -> dict:
     return {
+        "read_from": 0.0,
         "table": data["table"] * data["scale"],
         "bias": data["bias"],
         "families": FAMILIES,

@@ -54,12 +54,17 @@ class Words:
     screen: np.ndarray  # (2^BITS,) float32
     screen_bias: float
     screen_from: float  # log-odds from which a turn is worth a look
+    read_from: float  # log-odds of the likeliest answer from which it is worth the sentence model
     mix: Mix
 
     def odds(self, sequences: Sequences, stretches: np.ndarray) -> np.ndarray:
         """(stretches, families, 2) log-odds of confirmed and of mitigated, each against the rest; of (stretches, 8)."""
         logits = sequences.weighed(stretches, self.table) + self.bias
         return against_rest(logits.reshape(len(stretches), len(self.families), 2))
+
+    def worth_reading(self, odds: np.ndarray) -> np.ndarray:
+        """Numbers of the stretches that the words do not clear of everything by themselves."""
+        return np.flatnonzero(odds.max(axis=(1, 2)) >= self.read_from)
 
 
 @dataclass(frozen=True)
@@ -100,12 +105,20 @@ class Votes:
     """What the voters say of the stretches of a call. Arrays are (stretches, families[, 2])."""
 
     words: np.ndarray  # log-odds, weighed
-    meaning: np.ndarray | None
+    meaning: np.ndarray | None  # NaN where the sentence model was not asked
     total: np.ndarray
     yes: np.ndarray  # bool: surely, the mitigated ones too
     doubt: np.ndarray
     mitigated: np.ndarray
     clean: np.ndarray
+
+    def corrected(self, rows: np.ndarray, read: Votes) -> Votes:
+        """These votes with those of some stretches in place of theirs."""
+        parts = {"meaning": np.full(self.total.shape, np.nan)}
+        parts |= {name: getattr(self, name).copy() for name in ("words", "total", "yes", "doubt", "mitigated", "clean")}
+        for name, array in parts.items():
+            array[rows] = getattr(read, name)
+        return Votes(**parts)
 
     def answers(self, suffix: str, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Stretches that answer a family's question with yes, and with doubt."""
@@ -239,6 +252,7 @@ def load_words(folder: Path = DATA) -> Words | None:
             screen=data["screen"].astype(np.float32),
             screen_bias=float(data["screen_bias"]),
             screen_from=float(data["screen_from"]),
+            read_from=float(data["read_from"]),
             mix=_mix(data, "words"),
         )
 

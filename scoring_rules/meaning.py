@@ -155,24 +155,33 @@ class Judges(Minds):
         block = call.block
         known = block.memory.get(heads.Votes)
         if known is None:
-            worth = heads.candidates(block, self.words)
-            meaning, mix = None, self.words.mix
-            if self.meaning is not None and worth.hits:
-                vectors = self.vectors(self._read(worth, block), call)
+            odds = self._odds(block)
+            known = heads.count_votes(odds, None, self.words.mix)
+            if self.meaning is not None and len(read := self.words.worth_reading(odds)):
+                vectors = self.vectors(self._read(read, block), call)
                 if vectors is None:
                     return None
-                meaning, mix = self.meaning.odds(vectors), self.meaning.mix
-            known = heads.count_votes(self.words.odds(heads.sequences_of(block), worth.stretches), meaning, mix)
+                known = known.corrected(read, heads.count_votes(odds[read], self.meaning.odds(vectors), self.meaning.mix))
             block.memory[heads.Votes] = known
         return known  # type: ignore[return-value]
 
-    def _read(self, worth: heads.Candidates, block: Block) -> list[str]:
-        """What the adapted sentence model is asked of each candidate. Written once a block."""
+    def _odds(self, block: Block) -> np.ndarray:
+        """(stretches, families, 2) the words' log-odds of all candidates. Worked out once a block."""
+        assert self.words is not None
+        known = block.memory.get(heads.Words)
+        if known is None:
+            worth = heads.candidates(block, self.words)
+            known = block.memory[heads.Words] = self.words.odds(heads.sequences_of(block), worth.stretches)
+        return known  # type: ignore[return-value]
+
+    def _read(self, chosen: np.ndarray, block: Block) -> list[str]:
+        """What the adapted sentence model is asked of some candidates. Written once a block."""
+        assert self.words is not None
         known = block.memory.get(ADAPTED)
         if known is None:
+            worth = heads.candidates(block, self.words)
             known = block.memory[ADAPTED] = [
-                ADAPTED + features.sentence(heads.situation(block, call, hit))
-                for call, hit in zip(worth.calls, worth.hits, strict=True)
+                ADAPTED + features.sentence(heads.situation(block, worth.calls[n], worth.hits[n])) for n in chosen.tolist()
             ]
         return known  # type: ignore[return-value]
 
@@ -226,7 +235,9 @@ class Judges(Minds):
         column = heads.MITIGATED_ANSWER if votes.mitigated[place, number] else heads.CONFIRMED
         parts = {"words": votes.words, "meaning": votes.meaning, "total": votes.total}
         return tuple(
-            (name, float(values[place, number, column])) for name, values in parts.items() if values is not None
+            (name, float(values[place, number, column]))
+            for name, values in parts.items()
+            if values is not None and not np.isnan(values[place, number, column])
         )
 
 

@@ -161,6 +161,16 @@ def test_the_check_half_keeps_its_figures(evaluator: Evaluator, monkeypatch: pyt
 
 
 CHECK_PRECISION, CHECK_RECALL = 0.84, 0.80
+ORDINARY = [
+    ("你好我想查一下快递", "您好，请问您的运单号是多少"),
+    ("尾号三三二一", "好的，我看到了，您的包裹今天上午已经到达站点"),
+    ("那大概几点送", "师傅下午两点到五点之间给您送到，送之前会先打电话"),
+    ("我家在三楼没电梯", "没关系，师傅会送到您家门口的"),
+    ("那谢谢了", "不客气，请问还有其他可以帮您的吗"),
+    ("没有了", "感谢您的来电，祝您生活愉快，再见"),
+    ("帮我改一下地址", "可以的，请您说一下新的地址"),
+    ("多少钱一个月", "这个套餐每个月三十九元，包含二十个G的流量"),
+]
 
 
 @pytest.mark.models
@@ -169,6 +179,20 @@ def test_who_says_it_decides(evaluator: Evaluator) -> None:
         results = evaluator.run(dialogue([(C, "能退吗"), (role, "这个我真没办法给您弄"), (C, "唉")]))
         [result] = [one for one in results if one.rule == "neg.cannot"]
         assert [finding.status for finding in result.findings] == expected
+
+
+@pytest.mark.models
+def test_only_what_the_words_do_not_clear_is_read(sentences, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few turns in a hundred of ordinary talk cost the sentence model's time; a fault among them is read."""
+    read: list[str] = []
+    judge = Evaluator(load_pack(("zh",)), sentences)
+    encode = judge._judges.encode
+    monkeypatch.setattr(judge._judges, "encode", lambda texts: (read.extend(texts), encode(texts)))
+    calm = [dialogue([(C, asked), (A, said)]) for asked, said in ORDINARY]
+    results = list(judge.run_all([*calm, dialogue([(C, "能退吗"), (A, "这个我真没办法给您弄")])]))
+    assert len(read) <= len(ORDINARY) // 2
+    assert any("没办法给您弄" in text for text in read)
+    assert [one.outcome for one in results[-1] if one.rule == "neg.cannot"] == ["fail"]
 
 
 @pytest.mark.models
