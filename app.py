@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import streamlit as st
 
 from qa.access import Right
@@ -50,6 +52,15 @@ def pages_of(visit: Visit) -> dict[str, st.Page]:
     }
 
 
+def closed_pages(known: Container[str]) -> list[st.Page]:
+    """The others: who is sent the address of one is told so, in their language. Streamlit would say "Page not found"."""
+    return [
+        st.Page(look.closed, title=text(f"app.page_{module.ADDRESS}"), url_path=module.ADDRESS, visibility="hidden")
+        for module, _, _ in PAGES
+        if module.ADDRESS not in known
+    ]
+
+
 def main() -> None:
     visit = begin()
     if visit is None:
@@ -69,7 +80,7 @@ def main() -> None:
 
         # The start has an address of its own as well: a default page would answer at "/" only.
         start = st.Page(home, title=text("app.product"), url_path="home", default=True, visibility="hidden")
-        chosen = st.navigation([start, *pages.values()])
+        chosen = st.navigation([start, *pages.values(), *closed_pages(pages)])
         look.follow()
         st.set_page_config(page_title=f"{chosen.title} · {text('app.product')}")
         with st.sidebar:

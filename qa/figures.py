@@ -39,6 +39,7 @@ from qa.store.schema import Call, ItemLayout
 
 Z = 1.959964  # of the normal distribution, two-sided 95 %
 FEW_CALLS = 30  # below this a figure says little, and is shown so
+FULL_SCORE = 100.0  # points, of the scoring that ships; an interval does not promise more
 BIN = 5  # points of a bar of the distribution
 DAY_SECONDS = 86_400
 SCOPE_FIELDS = ("team", "agent", "queue", "kind", "since", "until", "result")
@@ -120,7 +121,7 @@ class Sums:
 
     @property
     def mean_score(self) -> Share:
-        """In points; the interval by the normal approximation."""
+        """In points; the interval by the normal approximation, within the points that there are."""
         if not self.calls:
             return Share(None)
         mean = self.score / self.calls
@@ -128,7 +129,7 @@ class Sums:
             return Share(mean)
         variance = max(0.0, (self.score_squared - self.calls * mean**2) / (self.calls - 1))
         half = Z * math.sqrt(variance / self.calls)
-        return Share(mean, mean - half, mean + half)
+        return Share(mean, max(0.0, mean - half), min(max(FULL_SCORE, mean), mean + half))
 
     @property
     def non_fatal(self) -> Share:

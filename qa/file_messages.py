@@ -10,8 +10,10 @@ import json
 from collections.abc import Mapping
 
 from qa.messages import text
+from speech.types import Sign
 
 SAY = "say"
+BY_SOUND = (Sign.TOO_SHORT, Sign.NO_SPEECH, Sign.DEAD_CHANNEL)  # their messages tell all there is
 
 
 def keep(message: str, **values: str | float) -> str:
@@ -22,15 +24,15 @@ def keep(message: str, **values: str | float) -> str:
 def keep_refusal(sign: str, detail: Mapping[str, str | float], plain: str) -> str:
     """Why a recording cannot be used: the message of its sign and of what is told with it.
 
-    `plain` is what stays where nothing is told.
+    `plain` is what stays where there is no such message.
     """
-    return keep("_".join([sign, *sorted(detail)]), **detail) if detail else plain
+    return keep("_".join([sign, *sorted(detail)]), **detail) if detail or sign in BY_SOUND else plain
 
 
 def retell(stored: str | None) -> str:
     """A stored message in the language in force; empty for none."""
     if not stored or not stored.startswith("{"):
-        return stored or ""
+        return _older(stored or "")
     try:
         values = json.loads(stored)
     except ValueError:
@@ -38,3 +40,9 @@ def retell(stored: str | None) -> str:
     if not isinstance(values, dict) or SAY not in values:
         return stored
     return text(f"file.{values.pop(SAY)}", **values)
+
+
+def _older(stored: str) -> str:
+    """Nights before told what the sound is like by its signs: `name: dead_channel, clipped`."""
+    found = [sign for sign in BY_SOUND if sign in stored.rpartition(": ")[2].split(", ")]
+    return text(f"file.{found[0]}") if found else stored

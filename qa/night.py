@@ -275,7 +275,7 @@ class NightRun:
             call.duration = refused.duration
             if call.recording is not None:
                 call.recording.duration, call.recording.state = refused.duration, str(reason)
-            message = keep_refusal(refused.signs[0], refused.detail, refused.message)
+            message = keep_refusal(str(reason), refused.detail, refused.message)
             ledger.refuse(session, refused.id, Stage.HEAR, state, reason, message)
             set_outcome(session, night_id, refused.id, outcome, reason, message)
         self.on_done(refused.id, outcome)

@@ -290,7 +290,7 @@ def shown(app: AppTest) -> list[str]:
     for element in [*app.main, *app.sidebar]:
         proto = getattr(element, "proto", None)
         if element.type == "bidi_component":
-            found += strings(json.loads(proto.json))
+            found += strings(json.loads(proto.json or "null"))  # the router's links have no data
         elif proto is not None:
             found += strings(MessageToDict(proto))
     return [piece for one in found for piece in readable(one)]
@@ -401,10 +401,17 @@ def test_no_page_shows_the_other_language(visitor, site: AppSite):
 
 
 def test_an_agent_sees_own_calls_only(visitor):
-    assert not visitor(Role.AGENT, "call", query={"id": "refund"}).error
+    told = catalogue("zh")["app.no_such_call"]
+    assert told not in shown(visitor(Role.AGENT, "call", query={"id": "refund"}))
     for call_id in ("number", "thanks", "no such call"):
-        app = visitor(Role.AGENT, "call", query={"id": call_id})
-        assert [error.value for error in app.error] == [catalogue("zh")["app.no_such_call"]]
+        texts = shown(visitor(Role.AGENT, "call", query={"id": call_id}))
+        assert told in texts
+        assert {"我的通话", "检索"} <= set(texts)  # where to go on from
+
+
+@pytest.mark.parametrize(("role", "address"), [(Role.LEAD, "mine"), (Role.AGENT, "board"), (Role.OPERATOR, "queue"), (Role.INSPECTOR, "audit")])
+def test_the_address_of_a_page_that_is_not_for_the_role_says_so(visitor, role: Role, address: str):
+    assert catalogue("zh")["app.page_closed"] in shown(visitor(role, address))
 
 
 def test_the_queue_takes_its_filter_from_the_address_and_tells_what_is_none(visitor):

@@ -98,6 +98,8 @@ def test_the_mean_scores_interval():
     sums = Sums(calls=4, score=340.0, score_squared=80.0**2 + 80**2 + 90**2 + 90**2)
     half = 1.959964 * (100 / 3 / 4) ** 0.5  # the sample variance of 80 80 90 90 is 100/3
     assert (sums.mean_score.low, sums.mean_score.high) == (pytest.approx(85 - half), pytest.approx(85 + half))
+    few = Sums(calls=4, score=380, score_squared=100**2 * 3 + 80**2)
+    assert few.mean_score.high == 100  # and not 104.8
 
 
 @given(st.integers(0, 500), st.integers(1, 500), st.floats(1, 20))

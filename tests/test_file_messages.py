@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qa.file_messages import keep, keep_refusal, retell
+from qa.file_messages import BY_SOUND, keep, keep_refusal, retell
 from qa.messages import catalogue, in_language
 from speech.audio import decode
 from speech.types import AudioError, Sign
@@ -53,6 +53,16 @@ def errors(tmp_path: Path) -> list[AudioError]:
     ]
 
 
+@pytest.mark.parametrize("sign", BY_SOUND)
+def test_what_the_sound_is_like_is_told_in_both_languages(sign: Sign):
+    older = f"b07.opus: clipped, {sign}"  # as nights before stored it
+    for stored in (keep_refusal(sign, {}, older), older):
+        for language in ("zh", "en"):
+            with in_language(language):
+                assert retell(stored) == catalogue(language)[f"file.{sign}"]
+    assert retell("b07.opus: something else") == "b07.opus: something else"
+
+
 def test_why_a_recording_was_refused_is_told_in_both_languages(errors: list[AudioError]):
     assert [error.sign for error in errors] == [
         Sign.EMPTY, Sign.NOT_AUDIO, Sign.UNREADABLE, Sign.TRUNCATED, Sign.TOO_LONG,
@@ -81,7 +91,7 @@ def test_what_is_no_message_of_ours_comes_back_as_it_stands():
     for stored in ("ValueError: no", "{broken", '{"other": 1}', "[1]"):
         assert retell(stored) == stored
     assert retell(None) == retell("") == ""
-    assert keep_refusal("no_speech", {}, "x.wav: no_speech") == "x.wav: no_speech"
+    assert keep_refusal("clipped", {}, "x.wav: clipped") == "x.wav: clipped"
 
 
 def test_every_message_that_can_be_kept_is_in_the_catalogues():
@@ -93,7 +103,7 @@ def test_every_message_that_can_be_kept_is_in_the_catalogues():
         "empty_size", "not_audio_streams", "not_audio_ffmpeg", "unreadable_system", "unreadable_ffmpeg",
         "unreadable_damaged", "too_long_limit", "too_long_limit_seconds", "truncated_promised_there",
     }  # fmt: skip
-    assert {f"file.{name}" for name in named | signs} == {name for name in catalogue("zh") if name.startswith("file.")}
+    assert {f"file.{name}" for name in named | signs | set(BY_SOUND)} == {name for name in catalogue("zh") if name.startswith("file.")}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

@@ -69,7 +69,7 @@ def page(site: AppSite, monkeypatch: pytest.MonkeyPatch):
             app.query_params[name] = value
         app.run()
         assert not app.exception, app.exception
-        [block] = [element for element in app.main if element.type == "bidi_component"]
+        [block] = [one for one in app.main if one.type == "bidi_component" and one.proto.json]  # not the router's links
         return json.loads(block.proto.json)["markup"]
 
     yield visit

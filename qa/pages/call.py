@@ -42,15 +42,15 @@ def draw() -> None:
     here = visit.current()
     call_id = st.query_params.get("id", "")
     if not call_id:
-        st.info(text("app.no_call_chosen"))
+        look.nowhere(text("app.no_call_chosen"))
         return
     try:
         row, has_recording = glance(here.desk.store, here.identity, call_id)
     except AccessDenied:
-        st.error(text("app.no_such_call"))
+        look.nowhere(text("app.no_such_call"))
         return
     except KeyError:
-        st.info(text("app.not_heard"))
+        look.nowhere(text("app.not_heard"))
         return
     st.html(ROOM)
     _head(row, here)

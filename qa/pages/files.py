@@ -49,7 +49,7 @@ def draw() -> None:
         + _choice(known, night, here)
         + _outcomes(account, outcome)
         + _reasons(account, may_retry=may_retry)
-        + (_table(rows, may_retry=may_retry) if rows else m.empty(text("desk.no_files")))
+        + (_table(rows, may_retry=may_retry, may_see=here.may(Right.SEE)) if rows else m.empty(text("desk.no_files")))
         + m.pages(number, -(-total // FILES_PAGE), lambda n: look.address(ADDRESS, {**query, "page": str(n)})),
         "files",
     )
@@ -120,14 +120,14 @@ def _reasons(account: NightAccount, *, may_retry: bool) -> str:
     return f'<div class="row" style="margin-bottom:.6rem">{"".join(pieces)}</div>'
 
 
-def _table(rows: Sequence[FileRow], *, may_retry: bool) -> str:
+def _table(rows: Sequence[FileRow], *, may_retry: bool, may_see: bool) -> str:
     columns = [text(f"summary.column_{name}") for name in COLUMNS] + ([""] if may_retry else [])
-    return m.table(columns, [_row(row, may_retry) for row in rows], text("app.page_files"))
+    return m.table(columns, [_row(row, may_retry, may_see) for row in rows], text("app.page_files"))
 
 
-def _row(row: FileRow, may_retry: bool) -> list[str]:
+def _row(row: FileRow, may_retry: bool, may_see: bool) -> list[str]:
     call = m.escape(row.call_id or "")
-    if row.call_id and row.outcome == Outcome.SCORED:
+    if row.call_id and may_see and row.outcome == Outcome.SCORED:
         call = m.link(row.call_id, look.address("call", {"id": row.call_id, "view": "all"}))
     cells = [
         m.escape(text(f"outcome.{row.outcome}")),

@@ -152,6 +152,19 @@ def _keep_link() -> None:
     st.session_state["link"] = str(st.session_state["links"].go or "")
 
 
+def closed() -> None:
+    """A page that is not for the person's role."""
+    nowhere(text("app.page_closed"))
+
+
+def nowhere(message: str) -> None:
+    """There is nothing to show here, and where to go on from."""
+    pages = st.session_state["pages"]
+    places = [name for name in ("today", "queue", "mine", "search", "files") if name in pages]
+    links = "".join(m.link(text(f"app.page_{name}"), address(name, {})) for name in places)
+    block(f'{m.empty(message)}<p class="row">{links}</p>', "nowhere")
+
+
 def go(link: str) -> None:
     """Leave for an address within the app. What is no page of this person is left alone."""
     parts = urlsplit(link)

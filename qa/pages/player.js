@@ -114,7 +114,9 @@ function newPlayer(root) {
   const drawKeys = () => {
     const box = p.$(".keys");
     box.setAttribute("aria-label", p.L.keys);
-    box.replaceChildren(...p.L.keys_help.split("\n").map((line) => { const [key, ...told] = line.split("\t"), entry = p.make("div"); entry.append(p.make("kbd", "", key), ` ${told.join(" ")}`); return entry; }));
+    const may = p.sheet.may, needs = { "1 2 3": may.judge, u: may.judge || may.note, a: may.judge, F: may.judge, c: may.note, "g b": may.note, e: may.correct };
+    const lines = p.L.keys_help.split("\n").map((line) => line.split("\t")).filter(([key]) => needs[key] ?? true);
+    box.replaceChildren(...lines.map(([key, ...told]) => { const entry = p.make("div"); entry.append(p.make("kbd", "", key), ` ${told.join(" ")}`); return entry; }));
   };
   p.help = () => { const keys = p.$(".keys"); keys.hidden = !keys.hidden; p.$(".help").setAttribute("aria-expanded", String(!keys.hidden)); };
   p.finish = () => { p.flushDraft(); p.setTriggerValue("finish", p.state.scorecard); };
