@@ -34,6 +34,7 @@ from qa.file_messages import keep, keep_refusal
 from qa.judging import Judgement, judge
 from qa.media import Hearing
 from qa.messages import catalogue
+from qa.pages.audit import _value as audit_value
 from qa.store.accounts import Account
 from qa.store.coaching import ClipPack, CoachingAssignment
 from qa.store.schema import AuditEvent, NightFile
@@ -452,14 +453,29 @@ def test_demo_accounts_are_one_a_role_and_close_without_demo(site: AppSite):
     assert accounts.sign_in(site.store, "lead", PASSWORD)
 
 
-def audited() -> Iterator[str]:
-    """What our sources write into the audit trail, as far as it stands there in full."""
+def audits() -> Iterator[ast.Call]:
+    """Where our sources write into the audit trail."""
     for path in sorted(Path(qa.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("audit", "audit_look"):
-                for argument in node.args[2:3]:
-                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                        yield argument.value
+                yield node
+
+
+def audited() -> Iterator[str]:
+    """The actions, as far as they stand there in full."""
+    for node in audits():
+        for argument in node.args[2:3]:
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                yield argument.value
+
+
+def test_every_detail_of_the_audit_trail_has_a_name_and_its_values_are_told_in_words():
+    names = {keyword.arg for node in audits() for keyword in node.keywords if keyword.arg} - {"call_id"}
+    assert {"account", "verdict", "unmasked"} <= names
+    for language in ("zh", "en"):
+        assert {name for name in names if f"desk.detail_{name}" not in catalogue(language)} == set()
+        assert {one for one in accounts.Refusal if f"desk.refused_{one}" not in catalogue(language)} == set()
+    assert (audit_value("demo", True), audit_value("role", "lead"), audit_value("turn", 3)) == ("是", "组长", "3")
 
 
 def test_every_action_of_the_audit_trail_is_told_in_words():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from qa import accounts
-from qa.access import Identity
+from qa.access import Identity, Role
 from qa.audit_trail import TRAIL_PAGE, TrailFilter, audit_trail, known_actions
 from qa.messages import text
 from qa.pages import look, visit
@@ -63,7 +63,7 @@ def _table(rows: Sequence[AuditEvent], here: visit.Visit) -> str:
 
 def _row(row: AuditEvent, here: visit.Visit) -> list[str]:
     detail = " · ".join(
-        f"{_named('detail', name)}: {value}" for name, value in row.detail.items() if value not in (None, "")
+        f"{_named('detail', name)}: {_value(name, value)}" for name, value in row.detail.items() if value not in (None, "")
     )
     call = row.call_id or ""
     return [
@@ -78,6 +78,16 @@ def _row(row: AuditEvent, here: visit.Visit) -> list[str]:
 def told(action: str) -> str:
     """An action in the reader's language; one that this version does not know, as it stands."""
     return _named("action", action)
+
+
+def _value(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return text("desk.value_yes") if value else text("desk.value_no")
+    if name == "reason":
+        return _named("refused", str(value))
+    if name == "role" and value in list(Role):
+        return text(f"app.role_{value}")
+    return str(value)
 
 
 def _named(what: str, code: str) -> str:
