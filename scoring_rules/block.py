@@ -14,7 +14,7 @@ from scoring_rules.match import Found, Matcher
 from scoring_rules.patterns import OTHER_BIT, ROLE_BITS, Patterns
 from scoring_rules.text import views
 
-TURNS = 1500  # of a block: more gains nothing, and memory stays flat
+TURNS = 3000  # of a block: more gains nothing, and memory stays flat
 
 
 class Block:
