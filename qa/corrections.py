@@ -24,7 +24,7 @@ from qa.store.engine import Store
 from qa.store.queries import audit
 from qa.store.schema import Call, ScorecardRow
 from qa.store.transcripts import current_transcript_id, load_transcript, make_current, save_transcript
-from speech.acoustics import channel_of, measure_turns, owes
+from speech.acoustics import channel_of, measure_turns, owes, rate_of_words
 from speech.types import Role, RoleGuess, Sign, Transcript, Turn, Word
 
 MAX_TEXT = 5_000  # characters of a turn
@@ -74,7 +74,11 @@ def correct_words(
         if not unmasked and any(_touches(start, end, found) for found in find_in_turns(texts)[turn]):
             raise Masked(f"turn {turn}, characters {start}–{end}")
         turns = _with(heard.turns, turn, with_words(old, start, end, piece))
-        return _measured(heard, turns), {"before": old.text[start:end], "after": piece, "at": start}
+        new = _measured(heard, turns)
+        if new.acoustics is not None:
+            rate = rate_of_words(new.acoustics.rate, heard.turns, turns, turn)
+            new = replace(new, acoustics=replace(new.acoustics, rate=rate))
+        return new, {"before": old.text[start:end], "after": piece, "at": start}
 
     return _correct(store, identity, call_id, transcript_id, "words", turn, change)
 
@@ -246,7 +250,7 @@ def _with(turns: Sequence[Turn], number: int, turn: Turn) -> tuple[Turn, ...]:
 def _measured(heard: Transcript, turns: tuple[Turn, ...], *, voices: bool = False) -> Transcript:
     """The transcript with other turns, and of its measures those that follow from them.
 
-    What was measured on the sound (silence, overlap, music) stays; who owes a silence is told anew, and with `voices`
+    What was measured on the sound (silence, overlap, music, speaking time) stays; who owes a silence is told anew, and with `voices`
     also talking time, rate and latency of each speaker, from the words' times.
     """
     acoustics = heard.acoustics

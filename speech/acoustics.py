@@ -274,6 +274,32 @@ def word_regions(turn: Turn) -> tuple[Span, ...]:
     return (turn.span,) if turn.span else ()
 
 
+def rate_of_words(rate: Mapping[str, float], before: Sequence[Turn], after: Sequence[Turn], number: int) -> dict[str, float]:
+    """Speech rates of a call whose turn `number` reads otherwise now: other characters in the same speaking time.
+
+    The time that the sound gave is kept: it follows from the rate and the characters of before. A turn that counts by
+    its new length only, or no longer, brings or takes the time of its words.
+    """
+    speaker = before[number].speaker
+    whole = sum(_rated(turn) for turn in before if turn.speaker == speaker)
+    if not whole or speaker not in rate:
+        return dict(rate)
+    old, new = _rated(before[number]), _rated(after[number])
+    seconds = whole * 60.0 / rate[speaker]
+    if bool(old) != bool(new):
+        seconds += _total(word_regions(after[number])) * (1 if new else -1)
+    characters = whole - old + new
+    if characters <= 0 or seconds <= 0:
+        return {name: value for name, value in rate.items() if name != speaker}
+    return {**rate, speaker: characters * 60.0 / seconds}
+
+
+def _rated(turn: Turn) -> int:
+    """The characters with which a turn counts for its speaker's rate."""
+    count = spoken_characters(turn.text)
+    return count if turn.span and count >= RATE_MIN_CHARACTERS else 0
+
+
 def turn_rate(turn: Turn, regions: Sequence[Span] | None = None) -> float | None:
     """Characters per minute of one turn; None under five characters or without times."""
     characters = spoken_characters(turn.text)

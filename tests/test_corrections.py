@@ -35,6 +35,7 @@ from qa.store.search import search
 from qa.store.transcripts import current_transcript_id, load_transcript
 from qa.verdicts import Verdict
 from scoring_rules.model import Outcome
+from speech.acoustics import measure_turns, rate_of_words
 from speech.types import Role as Speaker
 from speech.types import Sign, Turn, Word
 
@@ -228,3 +229,23 @@ def test_words_outside_of_a_correction_keep_their_times(pieces: list[str], data)
 def test_a_turn_without_words_is_corrected_as_text():
     turn = Turn("A", "这个我不能", 0.0, 2.0)
     assert with_words(turn, 3, 5, "可以") == replace(turn, text="这个我可以")
+
+
+@pytest.mark.parametrize("said", ["这个我没有办法帮您处理", "好的您请说啊", "好", ""])
+def test_the_speech_rate_follows_the_words_in_the_time_that_they_had(said: str):
+    """Twice the seconds of the words' own times, as a sound may have it: the time is kept, not measured anew."""
+    def turn(speaker: str, text: str, start: float) -> Turn:
+        words = tuple(Word(c, start + n * 0.2, start + (n + 1) * 0.2, 0.9) for n, c in enumerate(text))
+        return Turn(speaker, text, start, start + 0.2 * len(text), words)
+
+    before = [turn("A", "您好请问有什么可以帮您", 0), turn("B", "我的包裹还没有到", 5), turn("A", "好的您请说", 10)]
+    last = before[2]
+    after = [*before[:2], with_words(last, 0, len(last.text), said)]
+    measured = measure_turns(before)
+    assert measured is not None
+    slow = {name: value / 2 for name, value in measured.rate.items()}
+    new = rate_of_words(slow, before, after, 2)
+    assert new["B"] == slow["B"]
+    counted = len(said) if len(said) >= 5 else 0
+    seconds = 2 * (11 + 5) * 0.2 - (0 if counted else 0.2 * 5)
+    assert new["A"] == pytest.approx((11 + counted) * 60 / seconds)
