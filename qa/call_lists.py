@@ -23,6 +23,7 @@ from qa.store.reviewed import ReviewedResult
 from qa.store.reviews import CHANGED, DONE
 from qa.store.schema import Call, ItemLayout, ItemRow, ScorecardRow, Tag, TranscriptRow, now
 from qa.store.search import calls_holding
+from qa.store.work import AssignmentEvent
 
 PAGE_SIZE = 25
 WORDS_LIMIT = 2_000  # turns that a list's word filter looks at, the newest first
@@ -58,6 +59,15 @@ class CallRow:
     fatal_rules: tuple[str, ...]  # that failed
     as_reviewed: AsReviewed | None = None  # None: nobody judged it; `score` and `fatal` are the machine's
     audits: int = 0  # items that a random audit drew and nobody judged yet
+    given: Given | None = None  # how `assigned_to` came by it; for reviewers, not for the call's agent
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A call given to somebody for review."""
+
+    by: str  # a login
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +231,7 @@ def rows_of(
     found = sorted(session.execute(query).all(), key=lambda row: places[row[0].id])
     fatal = _fatal_rules(session, [call.id for call, _, _ in found if call.fatal])
     audits = _open_audits(session, [call.id for call, _, _ in found])
+    given = _given(session, [call.id for call, _, _ in found if call.assigned_to])
     at = now()
     rows = []
     for call, signs, people in found:
@@ -249,6 +260,7 @@ def rows_of(
                 fatal_rules=tuple(fatal.get(call.id, ())),
                 as_reviewed=people and AsReviewed(Level(people.level or ""), people.score, bool(people.fatal)),
                 audits=audits.get(call.id, 0),
+                given=given.get(call.id),
             )
         )
     return rows
@@ -257,6 +269,18 @@ def rows_of(
 def _open_audits(session: Session, call_ids: Sequence[str]) -> dict[str, int]:
     query = select(OpenItem.call_id, func.count()).where(OpenItem.call_id.in_(call_ids)).group_by(OpenItem.call_id)
     return dict(session.execute(query).all())
+
+
+def _given(session: Session, call_ids: Sequence[str]) -> dict[str, Given]:
+    """By call, the last time that it was given to somebody."""
+    if not call_ids:
+        return {}
+    rows = session.execute(
+        select(AssignmentEvent.call_id, AssignmentEvent.who, AssignmentEvent.note)
+        .where(AssignmentEvent.call_id.in_(call_ids), AssignmentEvent.assignee.is_not(None))
+        .order_by(AssignmentEvent.id)
+    )
+    return {call_id: Given(who, note or "") for call_id, who, note in rows}
 
 
 def _fatal_rules(session: Session, call_ids: Sequence[str]) -> dict[str, list[str]]:

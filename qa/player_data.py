@@ -19,6 +19,7 @@ from qa.judging import Judged, machine_changed, place_of_finding
 from qa.levels import Level, LevelScore
 from qa.media import DIGITS, DOUBTFUL
 from qa.messages import text
+from qa.my_calls import MISSING
 from qa.redact import MASK
 from qa.scorecard import CardFinding, Item, rules_for
 from qa.verdicts import Place, Verdict
@@ -224,6 +225,7 @@ def _finding(
         "finding": index,
         "status": status.value,
         "statusName": text(f"finding.{status}"),
+        "searched": finding.how == MISSING,  # its stretch is where it was looked for, and not what was measured
         # what a passed item was passed for: shown, but no place to stop at
         "good": item.outcome is Outcome.PASS and status is FindingStatus.CONFIRMED,
         "places": places,
@@ -258,6 +260,7 @@ def _added(judged: Judged, item: Item | None, rule: Rule | None, view: CallView,
         **_of_rule(judged.rule, item, rule, reader),
         "finding": None,
         "status": "missed",
+        "searched": False,
         "statusName": text("call.by_people"),
         "good": False,
         "places": [shown],

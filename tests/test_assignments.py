@@ -14,7 +14,7 @@ from qa.access import MATRIX, AccessDenied, Identity, Reach, Right, Role
 from qa.accounts import NewAccount
 from qa.assignments import Held, NoSuchAssignee, assign, claim, claim_next, release, reviewers, unassign
 from qa.call_filter import NOBODY, CallFilter, View
-from qa.call_lists import Site, count_calls, list_calls, list_owners, neighbours
+from qa.call_lists import Given, Site, count_calls, list_calls, list_owners, neighbours
 from qa.my_calls import acknowledge, acknowledged_at, my_cards, my_weeks, unread_by_agents
 from qa.review import Conflict, finish
 from qa.settings import Settings
@@ -215,7 +215,10 @@ def test_calls_are_given_in_turn_and_taken_back(desk: Store):
     assert ids(desk, LEAD, CallFilter(view=View.ALL, assigned="i2")) == {c for c, w in whose(desk).items() if w == "i2"}
     assert ids(desk, ADMIN, CallFilter(view=View.ALL, assigned=NOBODY)) == {"thanks", "stray"}
     assert {r.login: r.open_calls for r in reviewers(desk, LEAD)} == {"i": 1, "i2": 1, "l": 0}
+    listed = {row.id: row.given for row in list_calls(desk, INSPECTOR, CallFilter(view=View.ALL), SITE).rows}
+    assert listed == {**dict.fromkeys(("refund", "number"), Given("l", "致命优先")), "thanks": None, "stray": None}
     assert unassign(desk, LEAD, ["refund", "number"]) == 2
+    assert not any(row.given for row in list_calls(desk, INSPECTOR, CallFilter(view=View.ALL), SITE).rows)
     assert unassign(desk, LEAD, ["refund"]) == 0
     with desk.read() as session:
         events = session.execute(select(AssignmentEvent.who, AssignmentEvent.assignee, AssignmentEvent.note)).all()

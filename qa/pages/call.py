@@ -6,6 +6,7 @@ from the call (next, previous, finish, back to the list) comes back here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote
 
 import streamlit as st
@@ -90,7 +91,7 @@ def _head(row: CallRow, here: visit.Visit) -> None:
         row.queue or "",
         look.kind(row.kind),
         look.clock(row.duration),
-        *look.why(row, here.desk.site.passing, here.rule_names),
+        *look.why(row if here.may(Right.VERDICT) else replace(row, given=None), here.desk.site.passing, here.rule_names),
         *look.states(row, here.desk.site.zone, {here.identity.login: text("desk.me")}),
         *_read_by_agent(row, here),
     ]

@@ -80,6 +80,9 @@ def reasons(row: CallRow, passing: float, names: Mapping[str, str]) -> list[tupl
         told.append(("‼ " + text("app.why_fatal") + (f" · {' · '.join(fatal)}" if fatal else ""), "fault"))
     if row.changed:
         told.append(("↻ " + text("desk.why_changed"), "warn"))
+    if row.given is not None and not row.reviewed:
+        note = f" · {row.given.note}" if row.given.note else ""
+        told.append(("→ " + text("desk.why_given", who=row.given.by) + note, "mine"))
     if row.audits:
         told.append(("⚂ " + text("audits.why", count=row.audits), ""))
     if row.score is not None and row.score < passing:

@@ -95,7 +95,7 @@ function withCard(p) {
     box.dataset.finding = String(one.number);
     const index = p.stops().findIndex((stop) => stop.finding?.number === one.number);
     const jump = p.button("hit", "", () => { if (index >= 0) p.goTo(index); else if (one.places[0]?.turn != null) { p.showLine(one.places[0].turn); p.seek(one.at ?? 0, false); } p.play(); });
-    jump.append(p.make("span", "at", places.length ? `▶ ${clock(places[0].at)}` : "·"), one.quote ? ` “${one.quote}”` : "", ...(one.places.some((place) => place.window) ? [` ${p.L.window}`] : []));
+    jump.append(p.make("span", "at", places.length ? `▶ ${clock(places[0].at)}` : "·"), one.quote ? ` “${one.quote}”` : "", ...(one.places.some((place) => place.window) ? [one.searched ? ` ${p.L.window}` : ` – ${clock(places[0]?.until ?? one.at ?? 0)}`] : []));
     jump.append(p.make("span", `badge ${one.status}`, one.statusName));
     jump.dataset.key = `${item?.rule} ${one.finding} jump ${one.number}`;
     box.append(jump);
