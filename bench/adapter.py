@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,6 @@ class Plan:
     layer_rate: float = 3e-3
     seed: int = 7
     threads: int = 2
-    frozen: int = 0  # lowest layers whose corrections stay as they are: a third less to compute for four of twelve
     bfloat16: bool = False  # only where the processor has it: without, ten times slower
     answer_weights: tuple[float, ...] = (1.0, 2.0, 2.0)  # none, confirmed, mitigated: violations are rare
 
@@ -65,15 +64,6 @@ class Learner:
                 self.corrections[name] = self._correct(module)
         self.layer = torch.nn.Linear(encoder.dimension, questions * answers)
         self.shape = (questions, answers)
-
-    def start(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Goes on from corrections and a layer as `arrays` gives them."""
-        torch = self.torch
-        self.layer.weight.data.copy_(torch.from_numpy(arrays["layer"] / SCALE))
-        self.layer.bias.data.copy_(torch.from_numpy(arrays["layer_bias"]))
-        for name, (up, down) in self.corrections.items():
-            up.data.copy_(torch.from_numpy(arrays[f"{name}/up"].astype(np.float32)))
-            down.data.copy_(torch.from_numpy(arrays[f"{name}/down"].astype(np.float32)))
 
     def _correct(self, module: Any) -> tuple[Any, Any]:
         torch = self.torch
@@ -111,12 +101,8 @@ class Learner:
         torch, plan = self.torch, self.plan
         rng = random.Random(plan.seed)
         low = []
-        for name, pair in self.corrections.items():
-            if int(name.split(".")[2]) < plan.frozen:
-                for parameter in pair:
-                    parameter.requires_grad = False
-            else:
-                low += pair
+        for pair in self.corrections.values():
+            low += pair
         optimiser = torch.optim.AdamW(
             [{"params": low, "lr": plan.rate}, {"params": self.layer.parameters(), "lr": plan.layer_rate}],
             weight_decay=WEIGHT_DECAY,

@@ -1,6 +1,6 @@
 """Precision and recall of the negative-language rules on labelled turns, and false alarms on polite service talk.
 
-    python bench/language.py tune|check|second|FILE.jsonl… [--models FOLDER] [--polite FILE.jsonl]
+    python bench/language.py tune|check|second|third|FILE.jsonl… [--models FOLDER] [--polite FILE.jsonl]
 
 Without --models the rules run on words alone. False alarms are counted on the last quarter of --polite: the rest taught
 the heads and set their thresholds (bench/train_heads.py). Confirmed findings on the marked turn count; suspected ones are counted
@@ -124,12 +124,12 @@ def false_alarms(evaluator: Evaluator, path: Path) -> None:
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("sets", nargs="+", help="tune, check, second, or files in their format")
+    arguments.add_argument("sets", nargs="+", help="tune, check, second, third, or files in their format")
     arguments.add_argument("--models", type=Path)
     arguments.add_argument("--polite", type=Path)
     given = arguments.parse_args()
     evaluator = Evaluator(load_pack(("zh",)), encoder(given.models) if given.models else None)
-    own = {name: PROJECT / f"tests/language/{name}.jsonl" for name in ("tune", "check", "second")}
+    own = {name: PROJECT / f"tests/language/{name}.jsonl" for name in ("tune", "check", "second", "third")}
     paths = [own.get(name) or Path(name) for name in given.sets]
     counts = score(evaluator, (json.loads(line) for path in paths for line in path.read_text("utf-8").splitlines()))
     for family, counted in counts.items():

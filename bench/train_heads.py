@@ -1,16 +1,15 @@
-"""Train the heads behind the negative-language rules (scoring_rules/heads.py), two voters and how they are weighed.
+"""Train the heads behind the negative-language rules (scoring_rules/heads.py): the voters, and how they are weighed.
 
-    python bench/train_heads.py --models FOLDER --polite FILE.jsonl [--epochs N] [--adapter FILE.npz] [--go-on 'NAMES*']
+    python bench/train_heads.py --models FOLDER --polite FILE.jsonl [--epochs N] [--adapter FILE.npz] [--beside NUMBER…]
 
-Words: a softmax regression a family (none, confirmed, mitigated) over hashed character sequences. Meaning: low-rank
+Words: a softmax regression a family (none, confirmed, mitigated) over hashed character sequences. Readers: low-rank
 corrections of the sentence model and a layer over its vectors (bench/adapter.py). Both learn from
 bench/training/language, half of it disturbed by the confusion model of a recogniser (bench/confusion.py), and from polite
 service dialogues (the first half of --polite, e.g. CrossWOZ) as clean talk. How they are weighed, and the thresholds, are
-set on tests/language/tune.jsonl and the third quarter of --polite, which neither voter has seen; the last quarter is left
+set on tests/language/tune.jsonl and the third quarter of --polite, which no voter has seen; the last quarter is left
 for bench/language.py to count false alarms on. Writes scoring_rules/data/heads.{words,meaning}.npz.
-With --adapter a trained adapter is taken from that file, which an earlier run wrote. With --go-on the shipped one is trained
-further, in each epoch on all turns of the files so named and as many others as --again says, drawn anew; what comes of it
-is mixed with the shipped one by halves (--adapter FILE --mixed does that alone).
+With --adapter a trained adapter is taken from that file, which an earlier run wrote. With --beside the readers in force so
+numbered vote beside it: readers trained on different turns, or from other --seeds, err apart.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -183,33 +181,15 @@ def _screened(text: str) -> tuple[np.ndarray, np.ndarray]:
 # --- meaning ---------------------------------------------------------------------------------------------------
 
 
-def train_meaning(sentences, cases: Cases, plan: Plan, kept: Path, fresh: np.ndarray | None = None, again: int = 0) -> None:
-    """All cases in each epoch; or, from the shipped adapter on, the fresh ones (bool, cases) and `again` others."""
+def train_meaning(sentences, cases: Cases, plan: Plan, kept: Path) -> None:
     learner = Learner(sentences, len(FAMILIES), 3, plan)
-    everything = np.arange(len(cases.turns))
-    if fresh is not None:
-        learner.start(shipped())
 
     def rows(rng: random.Random) -> tuple[list[str], np.ndarray]:
-        chosen = everything
-        if fresh is not None:
-            chosen = np.concatenate([everything[fresh], rng.sample(everything[~fresh].tolist(), again)])
-        part = cases.only(chosen)
-        pairs = zip(part.situations(), part.situations(rng), strict=True)
-        return [features.sentence(rng.choice(pair)) for pair in pairs], part.answers
+        pairs = zip(cases.situations(), cases.situations(rng), strict=True)
+        return [features.sentence(rng.choice(pair)) for pair in pairs], cases.answers
 
-    learner.fit(rows, len(everything) if fresh is None else int(fresh.sum()) + again, checkpoint=kept.with_suffix(".epoch"))
+    learner.fit(rows, len(cases.turns), checkpoint=kept.with_suffix(".epoch"))
     learner.keep(kept)
-
-
-def shipped() -> dict[str, np.ndarray]:
-    """The adapter in force, as `Learner.arrays` gives one: the layer's row of "none" is 0."""
-    with np.load(heads.DATA / heads.MEANING) as data:
-        found = {name: data[name] for name in data.files if "/" in name}
-        layer, bias = data["layer"].reshape(len(FAMILIES), 2, -1), data["bias"].reshape(len(FAMILIES), 2)
-    found["layer"] = np.pad(layer, ((0, 0), (1, 0), (0, 0))).reshape(3 * len(FAMILIES), -1)
-    found["layer_bias"] = np.pad(bias, ((0, 0), (1, 0))).reshape(-1)
-    return found
 
 
 def meaning_data(path: Path) -> dict[str, np.ndarray]:
@@ -221,22 +201,6 @@ def meaning_data(path: Path) -> dict[str, np.ndarray]:
     found["layer"] = (layer[:, 1:] - layer[:, :1]).reshape(2 * len(FAMILIES), -1).astype(np.float32)
     found["bias"] = (bias[:, 1:] - bias[:, :1]).reshape(-1).astype(np.float32)
     return found
-
-
-def mixed(one: dict[str, np.ndarray], other: dict[str, np.ndarray], rank: int) -> dict[str, np.ndarray]:
-    """The mean of two adapters as `meaning_data` gives them, cut to a rank: steadier than either (Wortsman et al. 2022,
-    arXiv 2109.01903)."""
-    found = {name: (one[name] + other[name]) / 2 for name in ("layer", "bias")}
-    for name in [name.removesuffix("/up") for name in one if name.endswith("/up")]:
-        each = (part[f"{name}/up"].astype(np.float32) @ part[f"{name}/down"].astype(np.float32) for part in (one, other))
-        left, size, right = np.linalg.svd(sum(each) / 2, full_matrices=False)
-        root = np.sqrt(size[:rank])
-        found[f"{name}/up"] = (left[:, :rank] * root).astype(np.float16)
-        found[f"{name}/down"] = (root[:, None] * right[:rank]).astype(np.float16)
-    return found
-
-
-# --- the vote --------------------------------------------------------------------------------------------------
 
 
 def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -288,11 +252,9 @@ def main() -> None:
     arguments.add_argument("--rank", type=int, default=Plan.rank)
     arguments.add_argument("--rate", type=float, default=Plan.rate)
     arguments.add_argument("--threads", type=int, default=Plan.threads)
-    arguments.add_argument("--frozen", type=int, default=Plan.frozen)
     arguments.add_argument("--bfloat16", action="store_true")
-    arguments.add_argument("--go-on", default="", metavar="NAMES", help="train the shipped adapter further on the files so named")
-    arguments.add_argument("--mixed", action="store_true", help="the mean of the trained adapter and the shipped one")
-    arguments.add_argument("--again", type=int, default=2500, help="other turns in each epoch of --go-on")
+    arguments.add_argument("--seed", type=int, default=SEED, help="of the reader")
+    arguments.add_argument("--beside", type=int, nargs="*", default=[], metavar="NUMBER", help="readers in force that stay, by number")
     given = arguments.parse_args()
 
     folder = PROJECT / "bench/training/language"
@@ -306,37 +268,44 @@ def main() -> None:
     sentences = encoder(given.models)
     if given.adapter is None:
         plan = Plan(
-            rank=given.rank, epochs=given.epochs, rate=given.rate, layer_rate=2 * given.rate, seed=SEED,
-            threads=given.threads, frozen=given.frozen, bfloat16=given.bfloat16,
+            rank=given.rank, epochs=given.epochs, rate=given.rate, layer_rate=2 * given.rate, seed=given.seed,
+            threads=given.threads, bfloat16=given.bfloat16,
         )  # fmt: skip
-        fresh = None
-        if given.go_on:
-            fresh = np.array([fnmatch(name, given.go_on) for name, found in read.items() for _ in found] + [False] * len(polite))
-        train_meaning(sentences, cases, plan, given.kept, fresh, given.again)
-    meaning = meaning_data(given.adapter or given.kept)
-    if given.mixed or given.go_on:
-        with np.load(heads.DATA / heads.MEANING) as data:
-            meaning = mixed({name: data[name] for name in data.files if "/" in name or name in ("layer", "bias")}, meaning, given.rank)
+        train_meaning(sentences, cases, plan, given.kept)
+    with np.load(heads.DATA / heads.MEANING) as data:
+        kept = [heads.reader(dict(data), number) for number in given.beside]
+    readers = [*kept, heads.reader({f"0/{name}": value for name, value in meaning_data(given.adapter or given.kept).items()}, 0)]
 
     tune, calm = Cases(lines(PROJECT / "tests/language/tune.jsonl")), Cases(polite_cases(given.polite, 0.5, 0.75))
     voter = heads.Words(**_words(words), mix=None)  # pyright: ignore[reportArgumentType]
-    reader = heads.Meaning({n[:-3]: (meaning[n], meaning[n[:-2] + "down"]) for n in meaning if n.endswith("/up")}, meaning["layer"], meaning["bias"], None)  # pyright: ignore[reportArgumentType]
-    adapted = encoder(given.models).adapted(reader.adapter)
-    by_words, by_meaning = [], []
+    by_words: list[np.ndarray] = []
+    by_reader: list[list[np.ndarray]] = [[] for _ in readers]  # of each, on both parts
     for part in (tune, calm):
         by_words.append(np.concatenate([voter.odds(sequences, stretch) for sequences, stretch in part.stretches()]))
-        by_meaning.append(reader.odds(adapted.encode([features.sentence(seen) for seen in part.situations()])))
+    for reader, odds in zip(readers, by_reader, strict=True):
+        adapted = encoder(given.models).adapted(reader.adapter)
+        for part in (tune, calm):
+            odds.append(reader.odds(adapted.encode([features.sentence(seen) for seen in part.situations()])))
     faulty = (tune.answers > 0).any(axis=1)
     words["read_from"] = np.quantile(by_words[0].max(axis=(1, 2))[faulty], 1 - READ_RECALL)
     print(f"of polite turns {np.mean(by_words[1].max(axis=(1, 2)) >= words['read_from']):.1%} are read by the sentence model")
     print("words alone")
     words |= _named("words", weigh([by_words[0]], tune.answers, [by_words[1]]))
     print("words and meaning")
-    meaning |= _named("both", weigh([by_words[0], by_meaning[0]], tune.answers, [by_words[1], by_meaning[1]]))
+    voters = [by_words, *by_reader]
+    meaning = _named("both", weigh([odds[0] for odds in voters], tune.answers, [odds[1] for odds in voters]))
+    meaning |= {f"{number}/{name}": value for number, reader in enumerate(readers) for name, value in _kept(reader).items()}
     np.savez_compressed(heads.DATA / heads.WORDS, version=np.array(heads.VERSION), **words)  # pyright: ignore[reportArgumentType]
     np.savez_compressed(
-        heads.DATA / heads.MEANING, version=np.array(heads.VERSION), fingerprint=np.array(sentences.fingerprint), **meaning  # pyright: ignore[reportArgumentType]
-    )
+        heads.DATA / heads.MEANING, version=np.array(heads.VERSION), fingerprint=np.array(sentences.fingerprint),
+        readers=np.array(len(readers)), **meaning,  # pyright: ignore[reportArgumentType]
+    )  # fmt: skip
+
+
+def _kept(reader: heads.Reader) -> dict[str, np.ndarray]:
+    """A reader as heads.reader reads it."""
+    pairs = {f"{name}/{side}": part for name, pair in reader.low_rank.items() for side, part in zip(("up", "down"), pair, strict=True)}
+    return {**pairs, "layer": reader.layer, "bias": reader.bias}
 
 
 def _words(data: dict[str, np.ndarray]) -> dict:

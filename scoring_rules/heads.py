@@ -1,9 +1,9 @@
 """Trained heads: for each family of faults, whether an agent's stretch of talk commits it, and whether it is mitigated.
 
-Two voters answer every family with none, confirmed or mitigated: one reads character sequences (`Words`,
-data/heads.words.npz), one reads the situation with an adapted sentence model (`Meaning`, data/heads.meaning.npz, bound to
-the fingerprint of the model it was trained on). A `Mix` weighs their log-odds; without the sentence model the words
-vote alone, more carefully. All of it is data, written by bench/train_heads.py; data/HEADS.md says what it scores.
+Voters answer every family with none, confirmed or mitigated: one reads character sequences (`Words`,
+data/heads.words.npz), the others read the situation with the sentence model, adapted for each (`Meaning`, data/heads.meaning.npz,
+bound to the fingerprint of the model they were trained on). A `Mix` weighs their log-odds; without the sentence model the
+words vote alone, more carefully. All of it is data, written by bench/train_heads.py; data/HEADS.md says what it scores.
 """
 
 from __future__ import annotations
@@ -68,13 +68,12 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """The voter that reads meaning: a linear layer over the vectors of an adapted sentence model."""
+class Reader:
+    """A voter that reads meaning: a linear layer over the vectors of an adapted sentence model."""
 
     low_rank: Mapping[str, tuple[np.ndarray, np.ndarray]]  # weight → (out, rank), (rank, in) float16
     layer: np.ndarray  # (families · 2, dimension) float32
     bias: np.ndarray  # (families · 2,)
-    mix: Mix
 
     @cached_property
     def adapter(self) -> dict[str, np.ndarray]:
@@ -84,6 +83,19 @@ class Meaning:
     def odds(self, vectors: np.ndarray) -> np.ndarray:
         """(stretches, families, 2) as `Words.odds`, from (stretches, dimension)."""
         return against_rest((vectors @ self.layer.T + self.bias).reshape(len(vectors), -1, 2))
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """The readers, trained apart from each other: where one errs, another often does not."""
+
+    readers: tuple[Reader, ...]
+    mix: Mix  # of the words and each reader
+
+    def odds(self, vectors: np.ndarray) -> list[np.ndarray]:
+        """Each reader's (stretches, families, 2), from (stretches, readers · dimension): its vectors side by side."""
+        parts = np.split(vectors, len(self.readers), axis=1)
+        return [reader.odds(part) for reader, part in zip(self.readers, parts, strict=True)]
 
 
 def against_rest(logits: np.ndarray) -> np.ndarray:
@@ -105,7 +117,7 @@ class Votes:
     """What the voters say of the stretches of a call. Arrays are (stretches, families[, 2])."""
 
     words: np.ndarray  # log-odds, weighed
-    meaning: np.ndarray | None  # NaN where the sentence model was not asked
+    meaning: np.ndarray | None  # of all readers together; NaN where the sentence model was not asked
     total: np.ndarray
     yes: np.ndarray  # bool: surely, the mitigated ones too
     doubt: np.ndarray
@@ -131,20 +143,20 @@ class Votes:
         return np.flatnonzero(self.yes[:, number]), np.flatnonzero(self.doubt[:, number])
 
 
-def count_votes(words: np.ndarray, meaning: np.ndarray | None, mix: Mix) -> Votes:
-    """Weigh the voters' odds. A fault is mitigated where that is likelier than the fault alone, and than neither.
+def count_votes(odds: Sequence[np.ndarray], mix: Mix) -> Votes:
+    """Weigh the odds of the words and, where they were asked, the readers. A fault is mitigated where that is likelier than the fault alone, and than neither.
 
     Clean of a family, so that even its words are held back, is only what is charged with no other family either: whoever
     labels an insult may leave out the refusal in it.
     """
-    shares = [slope * odds for slope, odds in zip(mix.slopes, (words, meaning), strict=False) if odds is not None]
+    shares = [slope * own for slope, own in zip(mix.slopes, odds, strict=True)]
     total = sum(shares) + mix.intercepts
     confirmed, excused = total[..., CONFIRMED], total[..., MITIGATED_ANSWER]
     mitigated = excused > np.maximum(confirmed, 0.0)
     yes = mitigated | (confirmed >= mix.sure)
     return Votes(
         words=shares[0],
-        meaning=shares[1] if meaning is not None else None,
+        meaning=sum(shares[2:], start=shares[1]) if len(shares) > 1 else None,
         total=total,
         yes=yes,
         doubt=~yes & (confirmed >= mix.doubt),
@@ -259,20 +271,22 @@ def load_words(folder: Path = DATA) -> Words | None:
 
 @cache
 def load_meaning(fingerprint: str, folder: Path = DATA) -> Meaning | None:
-    """The voter of meaning for a sentence model; None where none was trained on that model and these features."""
+    """The readers for a sentence model; None where none was trained on that model and these features."""
     path = folder / MEANING
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as data:
         if int(data["version"]) != VERSION or str(data["fingerprint"]) != fingerprint:
             return None
-        names = sorted(name.removesuffix("/up") for name in data.files if name.endswith("/up"))
-        return Meaning(
-            low_rank={name: (data[f"{name}/up"], data[f"{name}/down"]) for name in names},
-            layer=data["layer"],
-            bias=data["bias"],
-            mix=_mix(data, "both"),
-        )
+        readers = tuple(reader({name: data[name] for name in data.files}, number) for number in range(int(data["readers"])))
+        return Meaning(readers, _mix(data, "both"))
+
+
+def reader(data: Mapping[str, np.ndarray], number: int) -> Reader:
+    """One of the readers kept in a file, each under its number."""
+    own = {name.removeprefix(f"{number}/"): value for name, value in data.items() if name.startswith(f"{number}/")}
+    names = sorted(name.removesuffix("/up") for name in own if name.endswith("/up"))
+    return Reader({name: (own[f"{name}/up"], own[f"{name}/down"]) for name in names}, own["layer"], own["bias"])
 
 
 def known_families() -> tuple[str, ...]:

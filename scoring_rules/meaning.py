@@ -41,7 +41,7 @@ class Encoder(Protocol):
         ...
 
 
-ADAPTED = "\0"  # before texts that are wanted from the adapted sentence model
+ADAPTED = "\0"  # before texts that are wanted from the adapted sentence models
 
 
 class Judges(Minds):
@@ -55,7 +55,7 @@ class Judges(Minds):
         self.acts = load_acts()
         self.words = heads.load_words()
         self.meaning = None if encoder is None or self.words is None else heads.load_meaning(encoder.fingerprint)
-        self._adapted: Encoder | None = None
+        self._adapted: list[Encoder] = []  # one a reader, loaded when first asked
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
         self._exemplars: dict[tuple[str, ...], np.ndarray] = {}
         self._thresholds: dict[tuple[str, ...], float] = {}
@@ -70,9 +70,10 @@ class Judges(Minds):
             self._vectors.update(zip(plain, self.encoder.encode(plain), strict=True))
         marked = [text for text in new if text.startswith(ADAPTED)]
         if marked and self.meaning is not None:
-            if self._adapted is None:
-                self._adapted = self.encoder.adapted(self.meaning.adapter)
-            found = self._adapted.encode([text.removeprefix(ADAPTED) for text in marked])
+            if not self._adapted:
+                self._adapted = [self.encoder.adapted(reader.adapter) for reader in self.meaning.readers]
+            bare = [text.removeprefix(ADAPTED) for text in marked]
+            found = np.concatenate([encoder.encode(bare) for encoder in self._adapted], axis=1)
             self._vectors.update(zip(marked, found, strict=True))
         while len(self._vectors) > max(CACHED_TEXTS, len(texts)):
             self._vectors.popitem(last=False)
@@ -156,12 +157,12 @@ class Judges(Minds):
         known = block.memory.get(heads.Votes)
         if known is None:
             odds = self._odds(block)
-            known = heads.count_votes(odds, None, self.words.mix)
+            known = heads.count_votes([odds], self.words.mix)
             if self.meaning is not None and len(read := self.words.worth_reading(odds)):
                 vectors = self.vectors(self._read(read, block), call)
                 if vectors is None:
                     return None
-                known = known.corrected(read, heads.count_votes(odds[read], self.meaning.odds(vectors), self.meaning.mix))
+                known = known.corrected(read, heads.count_votes([odds[read], *self.meaning.odds(vectors)], self.meaning.mix))
             block.memory[heads.Votes] = known
         return known  # type: ignore[return-value]
 

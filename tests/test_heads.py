@@ -92,7 +92,7 @@ def mix(voters: int) -> heads.Mix:
 )
 def test_a_question_is_answered_by_the_total(confirmed: float, mitigated: float, answers: set[str]) -> None:
     half = np.array([[[confirmed / 2, mitigated / 2]]])
-    votes = heads.count_votes(half, half, mix(2))
+    votes = heads.count_votes([half, half], mix(2))
     assert {name for name in ("yes", "doubt", "mitigated", "clean") if getattr(votes, name)[0, 0]} == answers
     assert votes.total[0, 0].tolist() == [confirmed, mitigated]
 
