@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from scoring_rules.messages import has_message, message
 from scoring_rules.model import (
+    EVERYWHERE,
     All,
     Amount,
     AnyOf,
@@ -83,6 +84,16 @@ def in_few_words(condition: Condition, pack: Pack, locale: str) -> str:
 def term(name: str, locale: str) -> str:
     """A shared condition's name as people say it; a site's own as it is written."""
     return message(f"term.{name}", locale) if has_message(f"term.{name}") else name.replace("_", " ")
+
+
+def _together(test: All) -> list[Condition]:
+    """What must all hold in one unit: an `all` right inside another of the same unit adds nothing but its items."""
+    found: list[Condition] = []
+    for item in test.items:
+        inner = item.test
+        same = isinstance(inner, All) and inner.same == test.same and not item.name and item.where is EVERYWHERE
+        found += _together(inner) if same else [item]  # pyright: ignore[reportArgumentType]
+    return found
 
 
 class _Teller:
@@ -165,7 +176,7 @@ class _Teller:
             case Language():
                 return self.language(test)
             case All():
-                return self.say("all", items=self.items(test.items, "and"), unit=self.say(f"unit_{test.same}"))
+                return self.say("all", items=self.items(_together(test), "and"), unit=self.say(f"unit_{test.same}"))
             case AnyOf():
                 return self.items(test.items, "or")
             case Not():
@@ -219,6 +230,7 @@ class _Teller:
     def amount(self, amount: Amount) -> str:
         if amount.unit == "rest":
             return self.say("amount_rest")
+        unit = "turn" if amount.unit == "turns" and amount.count == 1 else amount.unit
         if amount.role:
-            return self.say("amount_role_turns", count=f"{amount.count:g}", role=self.say(f"role_{amount.role}"))
-        return self.say(f"amount_{amount.unit}", count=f"{amount.count:g}")
+            return self.say(f"amount_role_{unit}", count=f"{amount.count:g}", role=self.say(f"role_{amount.role}"))
+        return self.say(f"amount_{unit}", count=f"{amount.count:g}")

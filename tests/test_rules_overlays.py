@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rulepack import Bench, write_pack
+from rulepack import RULE, Bench, make_pack, write_pack
 from test_rules_loading import scalars, trees
 
 from qa.replay import changed_rules
@@ -137,3 +137,12 @@ def test_a_sites_examples_run_under_pytest(tmp_path: Path):
     assert "mysite/own.yaml:9:7: own.bank expects none, got confirmed" in bad.stdout
     assert "did you mean “neg.cannot”?" in bad.stdout
     assert "2 failed, 1 passed" in bad.stdout
+
+
+def test_plain_words_count_in_english_and_say_once_what_holds_together(tmp_path: Path) -> None:
+    body = "first: 1 agent turns, match: [{all: [{all: [{phrase: [甲]}, {phrase: [乙]}]}, {phrase: [丙], first: 2 agent turns}]}]}"
+    pack = make_pack(tmp_path, RULE + body)
+    told = " ".join(line for part in in_words(pack.rules[0], pack, "en") for line in part.lines)
+    assert "the first 1 turn of" in told
+    assert "the first 2 turns of" in told
+    assert told.count("(all in one turn)") == 1
