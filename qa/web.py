@@ -326,6 +326,9 @@ def _client(request: Request) -> str:
 
 class _Sound:
     def __init__(self, desk: Desk) -> None:
+        # Before requests come in several threads: its parts import each other, and a second thread may meet one half made.
+        import av.error  # noqa: F401
+
         self._desk = desk
         # A browser asks for a recording piece by piece; a stored transcript never changes.
         self._beeps = lru_cache(maxsize=REMEMBERED_CALLS)(self._find_beeps)

@@ -113,6 +113,9 @@ def transcribe(
     ahead: deque[tuple[Job, Future[tuple[Sound, list[_Queued]]]]] = deque()
     source = iter(jobs)
     exhausted = False
+    # Before threads use it: its parts import each other, and a second thread may meet one half made.
+    import av.error  # noqa: F401
+
     with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
         while True:
             idle = False

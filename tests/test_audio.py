@@ -139,3 +139,13 @@ def test_bleed_goes_and_talk_over_stays():
     assert without_bleed(np.stack([voice, faint]), [span, span]) == (span, ())
     assert without_bleed(np.stack([voice, other]), [span, span]) == (span, span)
     assert without_bleed(np.stack([voice, 0.05 * other]), [span, span]) == (span, span)  # a quiet person, not an echo
+
+
+def test_the_decoder_is_loaded_before_several_threads_ask_for_it():
+    """Its parts import each other: of two first requests at once one was refused, and its sound did not play."""
+    import subprocess
+    import sys
+
+    code = "import sys; from qa.web import _Sound; assert 'av' not in sys.modules; _Sound(None); print('av.container' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "True"

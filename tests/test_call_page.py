@@ -474,12 +474,12 @@ def test_point_10_the_waveform_is_aligned_at_minute_29(desk: Desk):
 def test_point_11_a_finding_is_seen_in_its_context(desk: Desk):
     page = desk.open(LONG)
     page.locator(".card").focus()
-    for _ in range(30):
+    mark = page.locator("mark.here", has_text="没办法").first
+    for _ in range(60):  # what else the machine saw comes first
         page.keyboard.press("n")
         page.wait_for_timeout(60)
-        if page.locator("mark.here").count():
+        if mark.count():
             break
-    mark = page.locator("mark.here").first
     number = int(mark.evaluate("e => e.closest('li').dataset.turn"))
     until(lambda: all(in_sight(page, near) for near in (number - 1, number, number + 1)))
     assert "没办法" in page.locator(".here .hit, .hit:has(.here), .finding.here").first.inner_text()

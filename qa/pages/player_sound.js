@@ -15,7 +15,7 @@ function withSound(p) {
     p.tick(scroll);
   };
   p.toggle = () => {
-    if (!audio.paused) return audio.pause();
+    if (!audio.paused) { p.stepBack = true; return audio.pause(); } // its event comes a moment later
     if (p.stepBack) audio.currentTime = Math.max(0, audio.currentTime - RESUME_BACK);
     p.play();
   };
