@@ -203,6 +203,9 @@ def meaning_data(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
+# --- the vote --------------------------------------------------------------------------------------------------
+
+
 def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Slopes a voter and answer, intercepts a family, thresholds. odds: of each voter, (cases, families, 2)."""
     families = answers.shape[1]
@@ -272,9 +275,11 @@ def main() -> None:
             threads=given.threads, bfloat16=given.bfloat16,
         )  # fmt: skip
         train_meaning(sentences, cases, plan, given.kept)
-    with np.load(heads.DATA / heads.MEANING) as data:
-        kept = [heads.reader(dict(data), number) for number in given.beside]
-    readers = [*kept, heads.reader({f"0/{name}": value for name, value in meaning_data(given.adapter or given.kept).items()}, 0)]
+    readers: list[heads.Reader] = []
+    if given.beside:
+        with np.load(heads.DATA / heads.MEANING) as data:
+            readers += [heads.reader(dict(data), number) for number in given.beside]
+    readers += [heads.reader({f"0/{name}": value for name, value in meaning_data(given.adapter or given.kept).items()}, 0)]
 
     tune, calm = Cases(lines(PROJECT / "tests/language/tune.jsonl")), Cases(polite_cases(given.polite, 0.5, 0.75))
     voter = heads.Words(**_words(words), mix=None)  # pyright: ignore[reportArgumentType]

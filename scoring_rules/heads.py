@@ -144,7 +144,9 @@ class Votes:
 
 
 def count_votes(odds: Sequence[np.ndarray], mix: Mix) -> Votes:
-    """Weigh the odds of the words and, where they were asked, the readers. A fault is mitigated where that is likelier than the fault alone, and than neither.
+    """Weigh the odds of the words and, where they were asked, the readers.
+
+    A fault is mitigated where that is likelier than the fault alone, and than neither.
 
     Clean of a family, so that even its words are held back, is only what is charged with no other family either: whoever
     labels an insult may leave out the refusal in it.
