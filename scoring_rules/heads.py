@@ -158,7 +158,7 @@ def count_votes(odds: Sequence[np.ndarray], mix: Mix) -> Votes:
     yes = mitigated | (confirmed >= mix.sure)
     return Votes(
         words=shares[0],
-        meaning=sum(shares[2:], start=shares[1]) if len(shares) > 1 else None,
+        meaning=np.sum(shares[1:], axis=0) if len(shares) > 1 else None,
         total=total,
         yes=yes,
         doubt=~yes & (confirmed >= mix.doubt),
