@@ -186,7 +186,7 @@ def train_meaning(sentences, cases: Cases, plan: Plan, kept: Path) -> None:
 
     def rows(rng: random.Random) -> tuple[list[str], np.ndarray]:
         pairs = zip(cases.situations(), cases.situations(rng), strict=True)
-        return [features.sentence(rng.choice(pair)) for pair in pairs], cases.answers
+        return [rng.choice(features.readings(rng.choice(pair))) for pair in pairs], cases.answers
 
     learner.fit(rows, len(cases.turns), checkpoint=kept.with_suffix(".epoch"))
     learner.keep(kept)
@@ -290,7 +290,9 @@ def main() -> None:
     for reader, odds in zip(readers, by_reader, strict=True):
         adapted = encoder(given.models).adapted(reader.adapter)
         for part in (tune, calm):
-            odds.append(reader.odds(adapted.encode([features.sentence(seen) for seen in part.situations()])))
+            texts = [features.readings(seen) for seen in part.situations()]
+            vectors = adapted.encode([text for each in texts for text in each])
+            odds.append(reader.odds(heads.mean_of_readings(vectors, [len(each) for each in texts])))
     faulty = (tune.answers > 0).any(axis=1)
     words["read_from"] = np.quantile(by_words[0].max(axis=(1, 2))[faulty], 1 - READ_RECALL)
     print(f"of polite turns {np.mean(by_words[1].max(axis=(1, 2)) >= words['read_from']):.1%} are read by the sentence model")

@@ -93,6 +93,16 @@ def sentence(seen: Situation) -> str:
     return " ".join(parts)
 
 
+def readings(seen: Situation) -> tuple[str, ...]:
+    """The texts of which a reader's vector is the mean: with what the speaker said before the question, and without it.
+
+    In a whole call there is nearly always such a sentence, often about something else; most training turns have none.
+    """
+    if not (seen.before and seen.asked):
+        return (sentence(seen),)
+    return sentence(seen), sentence(seen._replace(before=""))
+
+
 # --- character sequences -----------------------------------------------------------------------------------
 
 

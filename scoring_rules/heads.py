@@ -98,6 +98,12 @@ class Meaning:
         return [reader.odds(part) for reader, part in zip(self.readers, parts, strict=True)]
 
 
+def mean_of_readings(vectors: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """(situations, dimension) of (readings, dimension), where each situation has so many readings (features.readings)."""
+    first = np.cumsum([0, *counts[:-1]])
+    return np.add.reduceat(vectors, first, axis=0) / np.array(counts)[:, None]
+
+
 def against_rest(logits: np.ndarray) -> np.ndarray:
     """(…, 2) log-odds of each of two answers against all else, from logits of which "none" has 0."""
     others = logits[..., ::-1]

@@ -159,9 +159,11 @@ class Judges(Minds):
             odds = self._odds(block)
             known = heads.count_votes([odds], self.words.mix)
             if self.meaning is not None and len(read := self.words.worth_reading(odds)):
-                vectors = self.vectors(self._read(read, block), call)
+                texts = self._read(read, block)
+                vectors = self.vectors([text for each in texts for text in each], call)
                 if vectors is None:
                     return None
+                vectors = heads.mean_of_readings(vectors, [len(each) for each in texts])
                 known = known.corrected(read, heads.count_votes([odds[read], *self.meaning.odds(vectors)], self.meaning.mix))
             block.memory[heads.Votes] = known
         return known  # type: ignore[return-value]
@@ -175,14 +177,15 @@ class Judges(Minds):
             known = block.memory[heads.Words] = self.words.odds(heads.sequences_of(block), worth.stretches)
         return known  # type: ignore[return-value]
 
-    def _read(self, chosen: np.ndarray, block: Block) -> list[str]:
-        """What the adapted sentence model is asked of some candidates. Written once a block."""
+    def _read(self, chosen: np.ndarray, block: Block) -> list[tuple[str, ...]]:
+        """What the adapted sentence models are asked of some candidates. Written once a block."""
         assert self.words is not None
         known = block.memory.get(ADAPTED)
         if known is None:
             worth = heads.candidates(block, self.words)
             known = block.memory[ADAPTED] = [
-                ADAPTED + features.sentence(heads.situation(block, worth.calls[n], worth.hits[n])) for n in chosen.tolist()
+                tuple(ADAPTED + text for text in features.readings(heads.situation(block, worth.calls[n], worth.hits[n])))
+                for n in chosen.tolist()
             ]
         return known  # type: ignore[return-value]
 
