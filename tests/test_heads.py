@@ -75,6 +75,15 @@ HASHED = ([763, 22107, 12045], 1433184, 10.042626)
 # --- how it is voted -------------------------------------------------------------------------------------------
 
 
+def test_what_the_speaker_said_before_is_read_and_left_out() -> None:
+    turns = [(A, "您留的手机号对吗"), (C, "对 帮我改地址"), (A, "这个我没办法")]
+    with_it, without = features.readings(situation(turns, 2))
+    assert with_it == "客服 " + turns[0][1] + " " + without
+    assert features.readings(situation(turns[1:], 1)) == (without,)
+    vectors = np.array([[1.0, 0.0], [3.0, 2.0], [5.0, 5.0]])
+    assert heads.mean_of_readings(vectors, [2, 1]).tolist() == [[2.0, 1.0], [5.0, 5.0]]
+
+
 def mix(voters: int) -> heads.Mix:
     return heads.Mix(np.ones((voters, 2)), np.zeros((1, 2)), np.array([2.0]), np.array([0.0]), np.array([-3.0]))
 
