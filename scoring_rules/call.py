@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from scoring_rules.block import Block
@@ -74,7 +76,7 @@ class Call:
         return turn, start - base, min(end, self.ends[turn]) - base
 
     def is_of(self, turn: int, roles: tuple[str, ...]) -> bool:
-        return roles == ("any",) or "any" in roles or self.role[turn] in roles
+        return "any" in roles or self.role[turn] in roles
 
     def region(self, roles: tuple[str, ...]) -> Region:
         """All turns of these roles."""
@@ -88,22 +90,33 @@ class Call:
         """[first, last] turn indices of the unbroken runs of one role, of these roles only; a long pause breaks one."""
         found = self._runs.get(roles)
         if found is None:
-            found, before = [], object()
-            for index, role in enumerate(self.role):
-                if not self.is_of(index, roles):
-                    before = object()
-                elif role is not None and role == before and not self.pause_before(index):
-                    found[-1] = (found[-1][0], index)
-                else:
-                    found.append((index, index))
-                    before = role
-            self._runs[roles] = found
+            every, role = self._all_runs, self.role
+            found = self._runs[roles] = every if "any" in roles else [run for run in every if role[run[0]] in roles]
         return found
 
-    def pause_before(self, turn: int) -> bool:
-        """Whether a turn begins so long after the one before it that it is no longer the same breath."""
-        start, end = self.turns[turn].start, self.turns[turn - 1].end
-        return start is not None and end is not None and start - end >= RUN_PAUSE
+    @cached_property
+    def _all_runs(self) -> list[Interval]:
+        found: list[Interval] = []
+        first, before, pauses = 0, None, self.pauses
+        for index, role in enumerate(self.role):
+            if role != before or role is None or index in pauses:
+                if index:
+                    found.append((first, index - 1))
+                first, before = index, role
+        if self.role:
+            found.append((first, len(self.role) - 1))
+        return found
+
+    @cached_property
+    def pauses(self) -> frozenset[int]:
+        """The turns that begin so long after the one before them that they are no longer the same breath."""
+        return frozenset(
+            [
+                index
+                for index, (before, turn) in enumerate(pairwise(self.turns), 1)
+                if turn.start is not None and before.end is not None and turn.start - before.end >= RUN_PAUSE
+            ]
+        )
 
     def run_of(self, turn: int) -> Interval:
         """The unbroken run of one role that holds a turn."""
@@ -123,9 +136,9 @@ class Call:
     def stretch(self, first: int, last: int, roles: tuple[str, ...] = ("any",)) -> Region:
         """The turns first..last of these roles."""
         first, last = max(0, first), min(last, len(self.turns) - 1) + 1
-        if roles == ("any",):
+        if "any" in roles:
             return self._turns[first:last]
-        return tuple([self._turns[i] for i in range(first, last) if self.is_of(i, roles)])
+        return tuple([span for span, role in zip(self._turns[first:last], self.role[first:last], strict=True) if role in roles])
 
     # --- clauses and sentences, as intervals on the call's axis
 
@@ -224,14 +237,27 @@ class Call:
 
     # --- time
 
+    @cached_property
+    def times(self) -> list[tuple[float, float] | None]:
+        """Seconds of each turn, where they are known."""
+        return [
+            None if (start := turn.start) is None or (end := turn.end) is None else (start, end) for turn in self.turns
+        ]
+
+    @cached_property
+    def all_begin(self) -> bool:
+        """Whether it is known of each turn when it begins."""
+        return all([turn.start is not None for turn in self.turns])
+
     def time_of(self, turn: int) -> tuple[float, float] | None:
-        start, end = self.turns[turn].start, self.turns[turn].end
-        return None if start is None or end is None else (start, end)
+        return self.times[turn]
 
     def time_at(self, hit: Hit) -> tuple[float, float] | None:
         """Seconds of a hit: its own, its words', or its turn's."""
         if hit.time is not None or hit.turn < 0:
             return hit.time
+        if not self.turns[hit.turn].words:
+            return self.times[hit.turn]
         words = [word for lo, hi, word in self.spoken(hit.turn) if lo < hit.end and hit.start < hi]
         return (words[0].start, words[-1].end) if words else self.time_of(hit.turn)
 
@@ -260,6 +286,8 @@ def common(one: Region, other: Region) -> Region:
         return one
     if len(one) > len(other):
         one, other = other, one
+    if len(one) == 1 and one[0][0] < one[0][1]:
+        return _cut(other, *one[0])
     found = []
     for lo, hi in one:
         index = max(0, bisect_right(other, (lo, _FAR)) - 1)
@@ -272,12 +300,23 @@ def common(one: Region, other: Region) -> Region:
     return tuple(found)
 
 
+def _cut(region: Region, low: int, high: int) -> Region:
+    """What of a region lies in one interval that is not empty."""
+    first = max(0, bisect_right(region, (low, _FAR)) - 1)
+    last = bisect_right(region, (high, _FAR))
+    found = list(region[first:last])
+    for at in {0, len(found) - 1} if found else ():
+        lo, hi = found[at]
+        found[at] = (max(lo, low), min(hi, high))
+    return tuple([(lo, hi) for lo, hi in found if lo < hi])
+
+
 def joined(regions: Sequence[Region]) -> Region:
     """Regions together, sorted, overlaps merged."""
-    if len(regions) == 1 and len(regions[0]) < 2:
+    if len(regions) == 1:
         return regions[0]
     found: list[Interval] = []
-    for lo, hi in sorted(interval for region in regions for interval in region):
+    for lo, hi in sorted(chain.from_iterable(regions)):
         if found and lo <= found[-1][1]:
             found[-1] = (found[-1][0], max(hi, found[-1][1]))
         else:

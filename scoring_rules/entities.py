@@ -8,11 +8,14 @@ shape (length, prefix, check digit) and from the nearest word before it that nam
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+from scoring_rules.block import Block
 from scoring_rules.call import Call, Hit
+from scoring_rules.grammar import Interval
 
 CONTEXT = 30  # characters before a number in which its kind may be named
 ANSWER = 14  # characters: a turn of the other side up to this length does not end a number
@@ -65,7 +68,8 @@ _PATTERNS = {
     "amount": re.compile(r"(?:\d{1,9}(?:\.\d{1,2})?|[一二两三四五六七八九十百千万零]{1,12})\s?(?:元|块钱|块|万元|美元|dollars?|yuan)|\$\s?\d{1,9}(?:\.\d{1,2})?"),
     "date": re.compile(r"(?:\d{1,4}年)?(?:\d{1,2}|[一二三四五六七八九十]{1,3})月(?:\d{1,2}|[一二三四五六七八九十]{1,3})[日号]|\d{4}-\d{1,2}-\d{1,2}"),
 }  # fmt: skip
-_WORD_SECRET = re.compile(r"(?:密码|口令|password|passcode)[^，。？！,?!]{0,6}?(?:是|为|:|：|就是|is)\s?([a-z0-9]{4,20})(?![a-z0-9])")
+_SECRETS = ("密码", "口令", "password", "passcode")
+_WORD_SECRET = re.compile(rf"(?:{'|'.join(_SECRETS)})[^，。？！,?!]{{0,6}}?(?:是|为|:|：|就是|is)\s?([a-z0-9]{{4,20}})(?![a-z0-9])")
 
 
 @dataclass(slots=True)
@@ -102,6 +106,8 @@ def _named_numbers(call: Call) -> Iterator[Hit]:
 
 def _secret_words(call: Call) -> list[Hit]:
     """Passwords that are not digits alone; those are numbers."""
+    if not call.starts or all(call.plain.find(word, call.starts[0], call.ends[-1]) < 0 for word in _SECRETS):
+        return []
     hits = _written(call, "password", _WORD_SECRET, 1)
     return [hit for hit in hits if not call.plain[hit.start : hit.end].isdigit()]
 
@@ -112,6 +118,17 @@ def _written(call: Call, kind: str, pattern: re.Pattern[str], group: int) -> lis
         for match in pattern.finditer(call.plain, lo, hi):
             found.append(Hit(match.start(group), match.end(group), turn, "entity", note=kind))
     return found
+
+
+def _groups(block: Block, group: re.Pattern[str]) -> dict[int, list[Interval]]:
+    """The digit groups of each turn of the block that has any. No group reaches over the end of a turn."""
+    known = block.memory.get(_groups)
+    if known is None:
+        known, starts = {}, block.view.starts
+        for found in group.finditer(block.view.plain):
+            known.setdefault(bisect_right(starts, found.start()) - 1, []).append(found.span())
+        block.memory[_groups] = known
+    return known  # type: ignore[return-value]
 
 
 @cache
@@ -127,19 +144,22 @@ def _numbers(call: Call) -> Iterator[_Number]:
     """Chains of digit groups of one speaker, over turns that the other side only confirms."""
     english = call.grammar.english
     group, join, opening, closing, _ = _grammar(english)
+    groups = _groups(call.block, group)
     open_numbers: dict[str | None, _Number] = {}
     for turn in range(len(call.turns)):
+        here = groups.get(call.first + turn, ())
+        if not here and not open_numbers:
+            continue
         role = call.role[turn]
         lo, hi = call.starts[turn], call.ends[turn]
-        text = call.plain[lo:hi]
-        for other in [key for key in open_numbers if key != role]:
-            if len(text) > ANSWER and not _echoes(text, open_numbers[other], group):
+        if hi - lo > ANSWER and sum([end - start for start, end in here]) * 2 < hi - lo:  # does more than repeat digits
+            for other in [key for key in open_numbers if key != role]:
                 yield open_numbers.pop(other)
         current = open_numbers.pop(role, None)
-        cursor = 0
-        for found in group.finditer(text):
-            digits, masked = _digits(found[0], english)
-            between = text[cursor : found.start()]
+        cursor = lo
+        for start, end in here:
+            digits, masked = _digits(call.plain[start:end], english)
+            between = call.plain[cursor:start]
             linked = current is not None and (
                 join.fullmatch(between)
                 if current.pieces[-1][0] == turn
@@ -149,26 +169,21 @@ def _numbers(call: Call) -> Iterator[_Number]:
                 current.digits += digits
                 last = current.pieces[-1]
                 if last[0] == turn:
-                    current.pieces[-1] = (turn, last[1], lo + found.end())
+                    current.pieces[-1] = (turn, last[1], end)
                 else:
-                    current.pieces.append((turn, lo + found.start(), lo + found.end()))
+                    current.pieces.append((turn, start, end))
                 current.masked |= masked
             else:
                 if current is not None:
                     yield current
-                current = _Number(digits, [(turn, lo + found.start(), lo + found.end())], masked)
-            cursor = found.end()
+                current = _Number(digits, [(turn, start, end)], masked)
+            cursor = end
         if current is not None:
-            if current.pieces[-1][0] == turn and closing.fullmatch(text[cursor:]):
+            if current.pieces[-1][0] == turn and closing.fullmatch(call.plain, cursor, hi):
                 open_numbers[role] = current
             else:
                 yield current
     yield from open_numbers.values()
-
-
-def _echoes(text: str, number: _Number, group: re.Pattern[str]) -> bool:
-    """Whether the other side does little but repeat digits."""
-    return sum(len(found[0]) for found in group.finditer(text)) * 2 >= len(text)
 
 
 def _digits(text: str, english: bool) -> tuple[str, bool]:

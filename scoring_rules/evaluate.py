@@ -7,6 +7,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 from scoring_rules.block import Block, blocks
 from scoring_rules.call import Call, Hit, Region, common, joined
@@ -27,8 +29,7 @@ _DOUBTFUL_PART = {"entity": 0.25, "emotion": 0.25}
 MAX_ROUNDS = 4  # of asking for embeddings: a meaning inside another's mitigation is two
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """A place: characters of a turn, or seconds with the turns around them, or the turns that were searched."""
 
     turn: int | None = None
@@ -39,8 +40,7 @@ class Evidence:
     turns: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One event. `why` names the condition that held it back (its place in the pack), where one did."""
 
     status: FindingStatus
@@ -78,7 +78,7 @@ class Evaluator:
         self.pack = pack
         self._plans = {language: compile_plan(pack, language) for language in pack.languages}
         self._passed = {
-            language: [RuleResult(rule.id, Outcome.PASS) for rule in plan.rules] for language, plan in self._plans.items()
+            language: [_plain(rule.id, Outcome.PASS) for rule in plan.rules] for language, plan in self._plans.items()
         }
         self._judges = Judges(encoder)
 
@@ -155,12 +155,18 @@ def _judge(finder: Finder, rule: Rule, considered: list[Considered] | None) -> R
         hit, state = finder.first(condition, ANYWHERE)
         if hit is None:
             if state is not State.UNKNOWN:
-                return RuleResult(rule.id, Outcome.NOT_APPLICABLE)
+                return _plain(rule.id, Outcome.NOT_APPLICABLE)
             return _not_evaluated(rule, call)
         doubtful |= not hit.sure
     if rule.expect is Expect.PRESENT:
         return _present(finder, rule, doubtful)
     return _absent(finder, rule, doubtful, considered)
+
+
+@cache
+def _plain(rule: str, outcome: Outcome) -> RuleResult:
+    """A result of which nothing more is to be said."""
+    return RuleResult(rule, outcome)
 
 
 def _not_evaluated(rule: Rule, call: Call, reason: str = "") -> RuleResult:
@@ -178,7 +184,7 @@ def _absent(finder: Finder, rule: Rule, doubtful: bool, considered: list[Conside
         if rule.where.near:
             anchors, state = finder.anchors(rule.where.near)
             if not anchors:
-                return RuleResult(rule.id, Outcome.NOT_APPLICABLE) if state is not State.UNKNOWN else _not_evaluated(rule, call)
+                return _plain(rule.id, Outcome.NOT_APPLICABLE) if state is not State.UNKNOWN else _not_evaluated(rule, call)
         scope = finder.narrowed(rule.where, scope)
         if scope is None:
             call.reasons.add(Reason.NO_TIMES.value)
@@ -198,7 +204,7 @@ def _absent(finder: Finder, rule: Rule, doubtful: bool, considered: list[Conside
         if unjudged is State.UNKNOWN:
             return _not_evaluated(rule, call)
         if not call.reasons:
-            return RuleResult(rule.id, Outcome.PASS)
+            return _plain(rule.id, Outcome.PASS)
     findings = tuple(_finding(call, *group) for group in _events(found))
     failed = any(finding.status is FindingStatus.CONFIRMED for finding in findings)
     return RuleResult(rule.id, Outcome.FAIL if failed else Outcome.PASS, findings, "", tuple(sorted(call.reasons)))
@@ -319,7 +325,7 @@ def _present(finder: Finder, rule: Rule, doubtful: bool) -> RuleResult:
     else:
         anchors, state = finder.anchors(near)
         if not anchors:
-            return RuleResult(rule.id, Outcome.NOT_APPLICABLE) if state is not State.UNKNOWN else _not_evaluated(rule, call)
+            return _plain(rule.id, Outcome.NOT_APPLICABLE) if state is not State.UNKNOWN else _not_evaluated(rule, call)
         doubtful |= not any(anchor.sure for anchor in anchors)
         around = [(anchor, window(call, anchor, near.before, near.after)) for anchor in anchors]
         windows = [(anchor, None if part is None else common(spoken, part)) for anchor, part in around]
@@ -377,10 +383,18 @@ def _match(finder: Finder, rule: Rule, scope: Scope) -> tuple[list[Hit], State]:
 
 def _missing(call: Call, anchor: Hit | None, region: Region) -> Finding:
     """What was not said, with the turns that were searched and, where there is one, the event that asked for it."""
-    turns = tuple(dict.fromkeys(call.turn_of(lo) for lo, _ in region))
-    times = [time for turn in turns if (time := call.time_of(turn))]
-    start, end = (times[0][0], times[-1][1]) if times else (None, None)
-    places = [Evidence(None, None, None, start, end, turns)]
+    places = [_searched(call, region)]
     if anchor is not None:
         places.append(_evidence(call, anchor))
     return Finding(FindingStatus.CONFIRMED, "missing", tuple(places))
+
+
+def _searched(call: Call, region: Region) -> Evidence:
+    """The turns of a region, and their seconds; many rules search the same."""
+    known = call.memory.get((Evidence, region))
+    if known is None:
+        turns = tuple(dict.fromkeys([call.turn_of(lo) for lo, _ in region]))
+        times = [time for turn in turns if (time := call.times[turn])]
+        start, end = (times[0][0], times[-1][1]) if times else (None, None)
+        known = call.memory[Evidence, region] = Evidence(None, None, None, start, end, turns)
+    return known  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from scoring_rules import places
 from scoring_rules.call import Call, Hit, Region, common, joined
-from scoring_rules.model import EVERYWHERE, All, AnyOf, Condition, Head, Meaning, Near, Reason, Where
+from scoring_rules.model import EVERYWHERE, All, AnyOf, Condition, Head, Length, Meaning, Near, Reason, Where
 from scoring_rules.plan import Plan
 
 Roles = tuple[str, ...]
@@ -81,7 +81,8 @@ class Finder:
     def __init__(self, plan: Plan, call: Call, minds: Minds, work: dict[type, Work], streams: dict[type, Stream]) -> None:
         self.plan, self.call, self.minds = plan, call, minds
         self._work, self._streams = work, streams
-        self.open, self._gated = plan.opened(call.found), plan.gated
+        self.open = plan.opened(call.found)
+        self._closed = plan.gated.difference(self.open)
         self.items: dict[int, tuple[Condition, ...]] = {}  # of a test that was looked for, those that may hold: see `live`
 
     # --- asking
@@ -119,8 +120,8 @@ class Finder:
 
     def live(self, test: All | AnyOf) -> tuple[Condition, ...]:
         """The items of a test that may hold in this call; of `all` none where one may not."""
-        within, gated = self.open, self._gated
-        found = tuple([item for item in test.items if (key := id(item)) in within or key not in gated])
+        closed = self._closed
+        found = tuple([item for item in test.items if id(item) not in closed])
         if type(test) is All and len(found) < len(test.items):
             found = ()
         self.items[id(test)] = found
@@ -129,7 +130,7 @@ class Finder:
     def look(self, condition: Condition, scope: Scope) -> Result | Hits:
         """The hits of a condition: all of them, or one by one from a generator whose return value is the state."""
         key = id(condition)
-        if key not in self.open and key in self._gated:
+        if key in self._closed:
             return NOTHING
         if condition.where is not EVERYWHERE:
             narrowed = self.narrowed(condition.where, scope)
@@ -246,8 +247,12 @@ class Finder:
         key = id(near)
         known = self.call.memory.get(key)
         if known is None:
-            hits, state = self.find(near.of, ANYWHERE)
-            hits = sorted(hits, key=in_order)
+            if near.which == "first" and type(near.of.test) is Length:  # whose hits come in order
+                hit, state = self.first(near.of, ANYWHERE)
+                hits = [] if hit is None else [hit]
+            else:
+                hits, state = self.find(near.of, ANYWHERE)
+                hits = sorted(hits, key=in_order)
             if near.which == "first":
                 hits = hits[:1]
             elif near.which == "last":
@@ -266,10 +271,12 @@ class Finder:
     def turns(self, scope: Scope) -> list[int]:
         """Indices of the turns of which a part lies in the region, of the speakers meant."""
         call = self.call
-        if scope.region is None:
-            return [index for index in range(len(call.turns)) if call.is_of(index, scope.roles)]
-        found = dict.fromkeys(call.turn_of(lo) for lo, _ in scope.region)
-        return [index for index in found if call.is_of(index, scope.roles)]
+        if scope.region is not None:
+            found = dict.fromkeys([call.turn_of(lo) for lo, _ in scope.region])
+            return [index for index in found if call.is_of(index, scope.roles)]
+        if "any" in scope.roles:
+            return list(range(len(call.turns)))
+        return [index for index, role in enumerate(call.role) if role in scope.roles]
 
     def unknown(self, reason: Reason) -> Result:
         self.call.reasons.add(reason.value)

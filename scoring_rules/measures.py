@@ -32,13 +32,15 @@ WHOLE_CALL = Hit(0, 0, -1, "attribute")
 
 def emotion(finder: Finder, test: EmotionIs, scope: Scope) -> Result:
     call = finder.call
+    if not any([turn.emotion for turn in call.turns]):
+        return finder.unknown(Reason.NO_EMOTION)
     scored = []
     for turn in finder.turns(scope):
         emotion = call.turns[turn].emotion
         if emotion is not None:
             scored.append((emotion.score if emotion.label in test.labels else 0.0, turn))
     if not scored:
-        return NOTHING if any(turn.emotion for turn in call.turns) else finder.unknown(Reason.NO_EMOTION)
+        return NOTHING
     if test.below is not None:
         chosen = [(score, turn) for score, turn in scored if score < test.below]
     else:
@@ -99,7 +101,7 @@ def speech_rate(finder: Finder, test: SpeechRate, scope: Scope) -> Result:
         measured = call.memory[key] = _spoken_times(finder, test.min_chars, scope)
     assert isinstance(measured, list)
     if not measured:
-        return NOTHING if any(call.time_of(turn) for turn in range(len(call.turns))) else finder.unknown(Reason.NO_TIMES)
+        return NOTHING if any(call.times) else finder.unknown(Reason.NO_TIMES)
 
     def out(count: float, seconds: float) -> float | None:
         rate = count / seconds * 60
@@ -223,7 +225,8 @@ def attribute(finder: Finder, test: Attribute, scope: Scope) -> Result:
 
 def _is_so(test: Attribute, known: Mapping[str, Any]) -> bool:
     for name, values in test.values.items():
-        if not any(_same(known.get(name), value) for value in values):
+        own = known.get(name)
+        if own is None or not any([_same(own, value) for value in values]):
             return False
     for limits, sign in ((test.over, 1), (test.under, -1)):
         for name, limit in limits.items():
@@ -237,6 +240,8 @@ def _same(known: Any, wanted: Any) -> bool:
     """Metadata comes from tables: yes and no are written in many ways."""
     if known is None:
         return False
+    if known.__class__ is str and wanted.__class__ is str:
+        return known == wanted or known.strip().lower() == wanted.strip().lower()
     if isinstance(wanted, bool):
         word = str(known).strip().lower()
         return word in (("true", "1", "yes", "y", "是") if wanted else ("false", "0", "no", "n", "否"))

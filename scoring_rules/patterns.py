@@ -66,11 +66,10 @@ class Patterns:
         self._always: list[tuple[int, int, Any]] = []
         self._tables: _Tables | None = None
 
-    def add(self, atom: int, pattern: str, roles: Sequence[str]) -> bool:
-        """Adds a pattern, asked of these speakers; whether some word must be said for it to match."""
+    def add(self, atom: int, pattern: str, roles: Sequence[str]) -> None:
+        """Adds a pattern, asked of these speakers."""
         self._tables = None
         bits = role_bits(roles)
-        sure = True
         for part in parts(pattern):
             if not part.pattern:
                 for word in part.sets[0]:
@@ -81,9 +80,7 @@ class Patterns:
             if sets:
                 self._tries.append((atom, bits, compiled, sets))
             else:
-                sure = False
                 self._always.append((atom, bits, compiled))
-        return sure
 
     def _number(self, word: str) -> int:
         return self._words.setdefault(word, len(self._words))
@@ -349,11 +346,28 @@ def _required(items: list) -> tuple[Words, ...]:
             continue
         if len(found[-1]) * len(repeated) <= MAX_COMBINED:
             found[-1] = _joined(found[-1], repeated)  # the first time stands beside what is before it …
+        if argument[0] > 1:
+            found.append(_said_over(repeated, argument[0]))
         run = repeated  # … and the last beside what follows
     found.append(run)
-    telling = [_shortest(words) for words in found if all(words)]
-    telling.sort(key=lambda words: (-min(map(len, words)), len(words)))
+    telling = [_shortest(words) for words in found if all(words) and not any(word in JOINT for word in words)]
+    telling.sort(key=_telling, reverse=True)
     return tuple(dict.fromkeys(telling))[:MAX_SETS]
+
+
+def _telling(words: Words) -> tuple[int, int]:
+    """How much a set of words narrows: the longest are the rarest, and the fewest."""
+    return min(map(len, words)), -len(words)
+
+
+def _said_over(words: Words, times: int) -> Words:
+    """Words said so many times over, or as often as can be spelled out."""
+    found = words
+    for _ in range(1, min(times, MAX_TIMES)):
+        if len(found) * len(words) > MAX_COMBINED:
+            break
+        found = _joined(found, words)
+    return found
 
 
 def _joined(one: Words, other: Words) -> Words:

@@ -85,7 +85,7 @@ def _edge(call: Call, amount: Amount, roles: tuple[str, ...], *, last: bool) -> 
         chosen = runs[-count:] if last else runs[:count]
         return joined([call.stretch(*run) for run in chosen])
     end = call.end_time()
-    if end is None or any(turn.start is None for turn in call.turns):
+    if end is None or not call.all_begin:
         return None
     return tuple(
         (call.starts[index], call.ends[index])
@@ -110,7 +110,7 @@ def window(call: Call, hit: Hit, before: Amount | None, after: Amount | None) ->
             continue
         if amount.unit == "seconds":
             time = call.time_at(hit)
-            if time is None or any(turn.start is None for turn in call.turns):
+            if time is None or not call.all_begin:
                 return None
             low, high = (time[1], time[1] + amount.count) if forward else (time[0] - amount.count, time[0])
             parts.append(_spoken_between(call, low, high))

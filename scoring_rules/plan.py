@@ -40,7 +40,6 @@ class Plan:
     grammar: Grammar
     patterns: Patterns = field(default_factory=Patterns)
     atoms: dict[int, int] = field(default_factory=dict)  # id(Phrase or Regex) → atom
-    loose: set[int] = field(default_factory=set)  # id(Regex) of those that no word announces
     open_slots: dict[int, tuple[str, ...]] = field(default_factory=dict)  # id(Phrase) → phrases whose slot a call may fill
     gated: frozenset[int] = frozenset()  # id(Condition) of those that cannot hold before one of their atoms is found
     opens: dict[int, frozenset[int]] = field(default_factory=dict)  # atom → the gated conditions it lets in
@@ -121,8 +120,7 @@ def _prepare(plan: Plan, condition: Condition, asked: Mapping[int, Iterable[str]
             plan.open_slots[id(test)] = waiting
     elif isinstance(test, Regex) and id(test) not in plan.atoms:
         atom = plan.atoms[id(test)] = plan.matcher.new_atom()
-        if not plan.patterns.add(atom, test.pattern, tuple(asked.get(id(test), ANY))):
-            plan.loose.add(id(test))
+        plan.patterns.add(atom, test.pattern, tuple(asked.get(id(test), ANY)))
 
 
 def fill(phrases: Sequence[str], pack: Pack) -> tuple[tuple[str, ...], tuple[str, ...]]:

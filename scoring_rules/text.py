@@ -110,7 +110,7 @@ class Views(NamedTuple):
     text: str  # received, joined
     plain: str  # as long as text
     compact: str
-    offsets: list[int]  # of each compact character into text
+    offsets: memoryview  # of each compact character into text (int64): read one by one, or as an array without a copy
     starts: list[int]  # of each turn into text
     ends: list[int]
 
@@ -131,7 +131,7 @@ def views(texts: Sequence[str], language: str) -> Views:
         space = compact == ord(" ")
         keep[1:] &= ~(space[1:] & _previous_kept_space(space, keep)[1:])
     offsets = np.flatnonzero(keep)
-    return Views(text, string(plain), string(compact[keep]), offsets.tolist(), starts.tolist(), ends.tolist())
+    return Views(text, string(plain), string(compact[keep]), memoryview(offsets), starts.tolist(), ends.tolist())
 
 
 def _previous_kept_space(space: Points, keep: Points) -> Points:
