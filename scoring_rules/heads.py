@@ -267,7 +267,7 @@ def load_words(folder: Path = DATA) -> Words | None:
             return None
         return Words(
             families=tuple(data["families"].tolist()),
-            table=data["table"] * data["scale"].astype(np.float32),
+            table=np.ascontiguousarray(data["table"] * data["scale"].astype(np.float32)),  # or each product copies it
             bias=data["bias"],
             screen=data["screen"].astype(np.float32),
             screen_bias=float(data["screen_bias"]),
