@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 from scoring_rules.block import Block
@@ -247,7 +247,7 @@ class Call:
     @cached_property
     def all_begin(self) -> bool:
         """Whether it is known of each turn when it begins."""
-        return all([turn.start is not None for turn in self.turns])
+        return all(turn.start is not None for turn in self.turns)
 
     def time_of(self, turn: int) -> tuple[float, float] | None:
         return self.times[turn]
@@ -288,15 +288,20 @@ def common(one: Region, other: Region) -> Region:
         one, other = other, one
     if len(one) == 1 and one[0][0] < one[0][1]:
         return _cut(other, *one[0])
+    if not one:
+        return ()
     found = []
+    size, index = len(other), bisect_right(other, (one[0][0], _FAR)) or 1
+    index -= 1
     for lo, hi in one:
-        index = max(0, bisect_right(other, (lo, _FAR)) - 1)
-        while index < len(other) and other[index][0] <= hi:
-            start, end = other[index]
-            low, high = lo if lo > start else start, hi if hi < end else end
-            if low < high or (low == high and (lo, hi) == (start, end)):
-                found.append((low, high))
+        while index < size and other[index][1] < lo:
             index += 1
+        for start, end in islice(other, index, None):
+            if start > hi:
+                break
+            low, high = lo if lo > start else start, hi if hi < end else end
+            if low < high or (low == high and lo == start and hi == end):
+                found.append((low, high))
     return tuple(found)
 
 

@@ -8,7 +8,21 @@ from collections.abc import Sequence
 from scoring_rules import measures, places
 from scoring_rules.call import Call, Hit, Region, inside, touches
 from scoring_rules.entities import entities
-from scoring_rules.finder import ANYONE, NOTHING, Finder, Hits, Result, Scope, State, Stream, Work, in_order
+from scoring_rules.finder import (
+    ANYONE,
+    KNOWN,
+    NOTHING,
+    PARTIAL,
+    UNKNOWN,
+    Finder,
+    Hits,
+    Result,
+    Scope,
+    State,
+    Stream,
+    Work,
+    in_order,
+)
 from scoring_rules.match import PATTERN, SOUND, WORDS
 from scoring_rules.measures import WHOLE_CALL
 from scoring_rules.model import (
@@ -64,7 +78,7 @@ def _said(finder: Finder, test: Phrase | Regex, scope: Scope) -> Result:
     hits = [Hit(start, end, call.turn_of(start), _HOW[how], how != SOUND) for start, end, how in chosen]
     if waiting:
         hits += _named_in_call(finder, waiting, area)
-    return hits, State.KNOWN
+    return hits, KNOWN
 
 
 def _named_in_call(finder: Finder, phrases: Sequence[str], area: Region) -> list[Hit]:
@@ -90,13 +104,13 @@ def _named_in_call(finder: Finder, phrases: Sequence[str], area: Region) -> list
 
 def _entity(finder: Finder, test: Entity, scope: Scope) -> Result:
     area = finder.spoken(scope)
-    return [hit for hit in entities(finder.call, test.kinds) if inside(area, hit.start)], State.KNOWN
+    return [hit for hit in entities(finder.call, test.kinds) if inside(area, hit.start)], KNOWN
 
 
 def _language(finder: Finder, test: Language, scope: Scope) -> Result:
     anchor = scope.anchor
     if anchor is not None and anchor.turn >= 0:
-        return ([anchor] if _holds(finder.call, test, anchor) else []), State.KNOWN
+        return ([anchor] if _holds(finder.call, test, anchor) else []), KNOWN
     call, hits = finder.call, []
     for turn in finder.turns(scope):
         unit = "turn" if test.name == "backchannel" else "clause"
@@ -105,7 +119,7 @@ def _language(finder: Finder, test: Language, scope: Scope) -> Result:
                 hit = Hit(lo, hi, turn, test.name)
                 if _holds(call, test, hit):
                     hits.append(hit)
-    return hits, State.KNOWN
+    return hits, KNOWN
 
 
 def _holds(call: Call, test: Language, hit: Hit) -> bool:
@@ -157,16 +171,19 @@ def _head(finder: Finder, test: Head, scope: Scope) -> Result:
     if not answers:
         return NOTHING
     area = finder.spoken(scope)
-    return [hit for hit in answers if touches(area, hit.start, hit.end)], State.KNOWN
+    return [hit for hit in answers if touches(area, hit.start, hit.end)], KNOWN
 
 
 # --- logic -------------------------------------------------------------------------------------------------
 
 
+_PLACELESS = frozenset((Not, Attribute, Slot))  # tests that find no place of their own
+
+
 def _any(finder: Finder, test: AnyOf, scope: Scope) -> Hits:
     items = finder.items[id(test)]
-    best = State.UNKNOWN if len(items) == len(test.items) else State.KNOWN
-    worst = State.KNOWN
+    best = UNKNOWN if len(items) == len(test.items) else KNOWN
+    worst = KNOWN
     for item in items:
         found = finder.look(item, scope)
         if type(found) is tuple:
@@ -175,39 +192,37 @@ def _any(finder: Finder, test: AnyOf, scope: Scope) -> Hits:
                 yield from hits
         else:
             state = yield from found  # type: ignore[misc]
-        if state is State.KNOWN:
+        if state is KNOWN:
             best = state
         else:
             best, worst = min(best, state), max(worst, state)
-    return State.UNKNOWN if best is State.UNKNOWN else State.PARTIAL if worst else State.KNOWN
+    return UNKNOWN if best is UNKNOWN else PARTIAL if worst else KNOWN
 
 
 def _all(finder: Finder, test: All, scope: Scope) -> Hits:
     items = finder.items[id(test)]
     first, others = items[0], items[1:]
-    if isinstance(first.test, Not | Attribute | Slot) and first.where is EVERYWHERE:
+    if type(first.test) in _PLACELESS and first.where is EVERYWHERE:
         return (yield from _all_about(finder, test, scope))
     found = finder.look(first, scope)
-    if type(found) is tuple:
-        found = _given(found)
-    worst, any_hit, kept = State.KNOWN, False, False
+    hits, end = found if type(found) is tuple else (found, None)
+    if not hits:
+        return end
+    source = iter(hits)
+    worst, any_hit, kept = KNOWN, False, False
     while True:
         try:
-            hit = next(found)  # type: ignore[call-overload]
+            hit = next(source)
         except StopIteration as stop:
-            state = max(worst, stop.value)
-            return state if kept or not any_hit or state is State.KNOWN else State.UNKNOWN
+            state = max(worst, stop.value if end is None else end)
+            return state if kept or not any_hit or state is KNOWN else UNKNOWN
         any_hit = True
         holds, sure, judged = _others_hold(finder, test, others, hit, scope)
-        worst = max(worst, judged)
+        if judged > worst:
+            worst = judged
         if holds:
             kept = True
             yield hit if sure == hit.sure else hit._replace(sure=sure)
-
-
-def _given(found: Result) -> Hits:
-    yield from found[0]
-    return found[1]
 
 
 def _others_hold(finder: Finder, test: All, others: Sequence[Condition], hit: Hit, scope: Scope) -> tuple[bool, bool, State]:
@@ -216,10 +231,11 @@ def _others_hold(finder: Finder, test: All, others: Sequence[Condition], hit: Hi
     if area is None and test.same != "call":
         area = scope.region
     here = Scope(area, hit, ANYONE if area is None else scope.roles)
-    sure, worst = hit.sure, State.KNOWN
+    sure, worst = hit.sure, KNOWN
     for item in others:
         found, judged = finder.first(item, here)
-        worst = max(worst, judged)
+        if judged > worst:
+            worst = judged
         if found is None:
             return False, False, worst
         sure = sure and found.sure
@@ -228,7 +244,7 @@ def _others_hold(finder: Finder, test: All, others: Sequence[Condition], hit: Hi
 
 def _all_about(finder: Finder, test: All, scope: Scope) -> Hits:
     """Where no item finds a place: all must hold of the region, or of the hit at hand."""
-    worst = State.KNOWN
+    worst = KNOWN
     last: Hit | None = None
     for item in test.items:
         last, state = finder.first(item, scope)
@@ -244,14 +260,14 @@ def _not(finder: Finder, test: Not, scope: Scope) -> Result:
     found, state = finder.first(test.item, scope)
     if found is not None:
         return NOTHING
-    if state is not State.KNOWN:
-        return [], State.UNKNOWN
-    return [scope.anchor or WHOLE_CALL], State.KNOWN
+    if state is not KNOWN:
+        return [], UNKNOWN
+    return [scope.anchor or WHOLE_CALL], KNOWN
 
 
 def _at_least(finder: Finder, test: AtLeast, scope: Scope) -> Result:
     groups: dict[object, list[tuple[int, Hit]]] = {}
-    worst = State.KNOWN
+    worst = KNOWN
     for number, item in enumerate(test.items):
         found, state = finder.find(item, scope)
         worst = max(worst, state)
@@ -266,7 +282,7 @@ def _at_least(finder: Finder, test: AtLeast, scope: Scope) -> Result:
         if len(distinct) >= test.count:
             chosen = sorted(distinct.values(), key=in_order)
             hits.append(chosen[0]._replace(parts=tuple(chosen[1:]), sure=all(hit.sure for hit in chosen)))
-    return hits, State.KNOWN if hits else worst
+    return hits, KNOWN if hits else worst
 
 
 def _apart(members: Sequence[tuple[int, Hit]]) -> list[Hit]:
@@ -280,7 +296,7 @@ def _apart(members: Sequence[tuple[int, Hit]]) -> list[Hit]:
 
 def _sequence(finder: Finder, test: InOrder, scope: Scope) -> Result:
     found: list[list[Hit]] = []
-    worst = State.KNOWN
+    worst = KNOWN
     for item in test.items:
         hits, state = finder.find(item, scope)
         worst = max(worst, state)

@@ -14,14 +14,18 @@ from scoring_rules.block import Block, blocks
 from scoring_rules.call import Call, Hit, Region, common, joined
 from scoring_rules.conditions import STREAMS, WORK
 from scoring_rules.conversation import Conversation
-from scoring_rules.finder import ANYONE, ANYWHERE, Finder, Scope, State
+from scoring_rules.finder import ANYONE, ANYWHERE, KNOWN, UNKNOWN, Finder, Scope, State, steps_of
 from scoring_rules.grammar import Interval
 from scoring_rules.match import sentence_ends
 from scoring_rules.meaning import Encoder, Judges
-from scoring_rules.model import Condition, Expect, FindingStatus, Outcome, Pack, Place, Reason, Rule, Where
-from scoring_rules.places import place, window
+from scoring_rules.model import Condition, Expect, FindingStatus, Outcome, Pack, Place, Reason, Rule
+from scoring_rules.places import edge, place, window
 from scoring_rules.plan import Plan, compile_plan
 
+# Asked for every rule of every call: an enumeration's member by its name costs four times a global.
+PASS, FAIL, NOT_APPLICABLE, NOT_EVALUATED = Outcome.PASS, Outcome.FAIL, Outcome.NOT_APPLICABLE, Outcome.NOT_EVALUATED
+CONFIRMED, SUSPECTED, MITIGATED = FindingStatus.CONFIRMED, FindingStatus.SUSPECTED, FindingStatus.MITIGATED
+PRESENT = Expect.PRESENT
 _CLAUSE = Place("clause")
 _PREFERENCE = ("phrase", "regex", "entity", "head", "meaning", "pinyin")  # which of overlapping hits names the finding
 # What is shown by many words together is doubtful where more than this share of their characters is.
@@ -77,8 +81,9 @@ class Evaluator:
     def __init__(self, pack: Pack, encoder: Encoder | None = None) -> None:
         self.pack = pack
         self._plans = {language: compile_plan(pack, language) for language in pack.languages}
+        self._steps = {language: steps_of(plan, WORK, STREAMS) for language, plan in self._plans.items()}
         self._passed = {
-            language: [_plain(rule.id, Outcome.PASS) for rule in plan.rules] for language, plan in self._plans.items()
+            language: [_plain(rule.id, PASS) for rule in plan.rules] for language, plan in self._plans.items()
         }
         self._judges = Judges(encoder)
 
@@ -107,10 +112,10 @@ class Evaluator:
 
     def _results(self, plan: Plan, group: Sequence[Conversation], considered: list[Considered] | None) -> list[list[RuleResult]]:
         block = Block(group, plan.matcher, plan.patterns, plan.grammar)
-        results = [self._passed[plan.language].copy() for _ in group]
+        results, steps = [self._passed[plan.language].copy() for _ in group], self._steps[plan.language]
         every: list[tuple[Finder, Sequence[int]]] = []
         for number in range(len(group)):
-            finder = Finder(plan, Call(block, number, self.pack.scoring.confidence.word), self._judges, WORK, STREAMS)
+            finder = Finder(plan, Call(block, number, self.pack.scoring.confidence.word), self._judges, steps)
             awake = set(plan.always).union(*[plan.wakes[root] for root in plan.wakes.keys() & finder.open])
             every.append((finder, sorted(awake)))
         pending = every
@@ -154,11 +159,11 @@ def _judge(finder: Finder, rule: Rule, considered: list[Considered] | None) -> R
     for condition in rule.when:
         hit, state = finder.first(condition, ANYWHERE)
         if hit is None:
-            if state is not State.UNKNOWN:
-                return _plain(rule.id, Outcome.NOT_APPLICABLE)
+            if state is not UNKNOWN:
+                return _plain(rule.id, NOT_APPLICABLE)
             return _not_evaluated(rule, call)
         doubtful |= not hit.sure
-    if rule.expect is Expect.PRESENT:
+    if rule.expect is PRESENT:
         return _present(finder, rule, doubtful)
     return _absent(finder, rule, doubtful, considered)
 
@@ -171,7 +176,7 @@ def _plain(rule: str, outcome: Outcome) -> RuleResult:
 
 def _not_evaluated(rule: Rule, call: Call, reason: str = "") -> RuleResult:
     reasons = tuple(sorted(call.reasons))
-    return RuleResult(rule.id, Outcome.NOT_EVALUATED, (), reason or (reasons[0] if reasons else ""), reasons)
+    return RuleResult(rule.id, NOT_EVALUATED, (), reason or (reasons[0] if reasons else ""), reasons)
 
 
 # --- rules on what must not be said ------------------------------------------------------------------------
@@ -184,13 +189,13 @@ def _absent(finder: Finder, rule: Rule, doubtful: bool, considered: list[Conside
         if rule.where.near:
             anchors, state = finder.anchors(rule.where.near)
             if not anchors:
-                return _plain(rule.id, Outcome.NOT_APPLICABLE) if state is not State.UNKNOWN else _not_evaluated(rule, call)
+                return _plain(rule.id, NOT_APPLICABLE) if state is not UNKNOWN else _not_evaluated(rule, call)
         scope = finder.narrowed(rule.where, scope)
         if scope is None:
             call.reasons.add(Reason.NO_TIMES.value)
             return _not_evaluated(rule, call)
     found: list[tuple[Hit, FindingStatus, str]] = []
-    unjudged = State.UNKNOWN
+    unjudged = UNKNOWN
     for condition in rule.match:
         hits, state = finder.find(condition, scope)
         unjudged = min(unjudged, state)
@@ -201,13 +206,13 @@ def _absent(finder: Finder, rule: Rule, doubtful: bool, considered: list[Conside
             if status is not None:
                 found.append((hit, status, "" if by is None else str(by.origin)))
     if not found:
-        if unjudged is State.UNKNOWN:
+        if unjudged is UNKNOWN:
             return _not_evaluated(rule, call)
         if not call.reasons:
-            return _plain(rule.id, Outcome.PASS)
+            return _plain(rule.id, PASS)
     findings = tuple(_finding(call, *group) for group in _events(found))
-    failed = any(finding.status is FindingStatus.CONFIRMED for finding in findings)
-    return RuleResult(rule.id, Outcome.FAIL if failed else Outcome.PASS, findings, "", tuple(sorted(call.reasons)))
+    failed = any(finding.status is CONFIRMED for finding in findings)
+    return RuleResult(rule.id, FAIL if failed else PASS, findings, "", tuple(sorted(call.reasons)))
 
 
 def _considered(
@@ -231,11 +236,11 @@ def _status(finder: Finder, rule: Rule, hit: Hit, doubtful: bool) -> tuple[Findi
         within = joined([place(call, spot, hit) for spot in rule.mitigate.places])
         by = _first(finder, rule.mitigate.conditions, within, hit)
         if by:
-            return FindingStatus.MITIGATED, by
+            return MITIGATED, by
     by = _first(finder, rule.suspect, around, hit)
     if by:
-        return FindingStatus.SUSPECTED, by
-    return (FindingStatus.CONFIRMED if not doubtful and _sure(call, hit) else FindingStatus.SUSPECTED), None
+        return SUSPECTED, by
+    return (CONFIRMED if not doubtful and _sure(call, hit) else SUSPECTED), None
 
 
 def _first(finder: Finder, conditions: Sequence[Condition], region: Region, hit: Hit) -> Condition | None:
@@ -262,16 +267,18 @@ def _sure(call: Call, hit: Hit) -> bool:
 
 
 Judged = tuple[Hit, FindingStatus, str]
+_SUREST = (CONFIRMED, MITIGATED, SUSPECTED)
 
 
 def _events(found: list[Judged]) -> list[Judged]:
     """Hits that overlap are one event: the surest names it."""
-    order = (FindingStatus.CONFIRMED, FindingStatus.MITIGATED, FindingStatus.SUSPECTED)
+    if len(found) == 1:
+        return found
 
     def rank(item: Judged) -> tuple[int, int, int]:
         hit, status, _ = item
         how = _PREFERENCE.index(hit.how) if hit.how in _PREFERENCE else 0
-        return order.index(status), how, hit.start - hit.end
+        return _SUREST.index(status), how, hit.start - hit.end
 
     kept: list[Judged] = []
     taken: list[Interval] = []  # of the events kept so far: apart from each other, sorted
@@ -288,7 +295,7 @@ def _events(found: list[Judged]) -> list[Judged]:
         if any(_overlaps(taken, interval) for interval in mine):
             continue
         kept.append(item)
-        for interval in mine if len(mine) == 1 else joined([tuple(mine)]):
+        for interval in mine if len(mine) == 1 else joined([(interval,) for interval in mine]):
             if interval[0] < interval[1]:
                 insort(taken, interval)
     return sorted(kept, key=lambda item: (item[0].start, item[0].time or (0.0, 0.0)))
@@ -318,45 +325,49 @@ def _evidence(call: Call, hit: Hit) -> Evidence:
 
 
 def _present(finder: Finder, rule: Rule, doubtful: bool) -> RuleResult:
-    call, near = finder.call, rule.where.near
-    spoken = call.region(rule.where.speaker)
+    call, where = finder.call, rule.where
+    near, spoken = where.near, call.region(where.speaker)
+    windows: list[tuple[Hit | None, Region]] = []
     if near is None:
-        windows: list[tuple[Hit | None, Region | None]] = [(None, spoken)]
+        windows.append((None, spoken))
     else:
         anchors, state = finder.anchors(near)
         if not anchors:
-            return _plain(rule.id, Outcome.NOT_APPLICABLE) if state is not State.UNKNOWN else _not_evaluated(rule, call)
-        doubtful |= not any(anchor.sure for anchor in anchors)
-        around = [(anchor, window(call, anchor, near.before, near.after)) for anchor in anchors]
-        windows = [(anchor, None if part is None else common(spoken, part)) for anchor, part in around]
-    if any(region is None for _, region in windows):
-        call.reasons.add(Reason.NO_TIMES.value)
-        return _not_evaluated(rule, call)
+            return _plain(rule.id, NOT_APPLICABLE) if state is not UNKNOWN else _not_evaluated(rule, call)
+        doubtful |= not any([anchor.sure for anchor in anchors])
+        for anchor in anchors:
+            part = window(call, anchor, near.before, near.after)
+            if part is None:
+                call.reasons.add(Reason.NO_TIMES.value)
+                return _not_evaluated(rule, call)
+            windows.append((anchor, common(spoken, part)))
+    edges = [
+        edge(call, amount, where.speaker, last=last) for amount, last in ((where.first, False), (where.last, True)) if amount is not None
+    ]
     hits: list[Hit] = []
     missing: list[tuple[Hit | None, Region]] = []
-    unjudged = State.KNOWN
+    unjudged = KNOWN
     for anchor, region in windows:
-        assert region is not None
-        scope: Scope | None = Scope(region, None, rule.where.speaker)
-        if rule.where.first or rule.where.last:
-            scope = finder.narrowed(Where(first=rule.where.first, last=rule.where.last), scope)
-        if scope is None or scope.region is None:
-            call.reasons.add(Reason.NO_TIMES.value)
-            return _not_evaluated(rule, call)
-        found, state = _match(finder, rule, scope._replace(anchor=anchor))
-        unjudged = max(unjudged, state)
+        for limit in edges:
+            if limit is None:
+                call.reasons.add(Reason.NO_TIMES.value)
+                return _not_evaluated(rule, call)
+            region = common(region, limit)
+        found, state = _match(finder, rule, Scope(region, anchor, where.speaker))
+        if state > unjudged:
+            unjudged = state
         if found:
             hits += found
         else:
-            missing.append((anchor, scope.region))
+            missing.append((anchor, region))
     needed = near is not None and near.which == "every"
     if hits and not (needed and missing):
         findings = tuple(
-            _finding(call, hit, FindingStatus.CONFIRMED if _sure(call, hit) else FindingStatus.SUSPECTED, "")
-            for hit, _, _ in _events([(hit, FindingStatus.CONFIRMED, "") for hit in hits])
+            _finding(call, hit, CONFIRMED if _sure(call, hit) else SUSPECTED, "")
+            for hit, _, _ in _events([(hit, CONFIRMED, "") for hit in hits])
         )
-        return RuleResult(rule.id, Outcome.PASS, findings, "", tuple(sorted(call.reasons)))
-    if unjudged is not State.KNOWN:
+        return RuleResult(rule.id, PASS, findings, "", tuple(sorted(call.reasons)))
+    if unjudged is not KNOWN:
         return _not_evaluated(rule, call)
     searched = joined([region for _, region in missing])
     if not searched and not any(anchor for anchor, _ in missing):
@@ -364,13 +375,13 @@ def _present(finder: Finder, rule: Rule, doubtful: bool) -> RuleResult:
     limit = finder.plan.pack.scoring.confidence.window
     if doubtful or (searched and call.doubtful_share(searched) > limit):
         return _not_evaluated(rule, call, Reason.LOW_CONFIDENCE.value)
-    return RuleResult(rule.id, Outcome.FAIL, tuple(_missing(call, anchor, region) for anchor, region in missing))
+    return RuleResult(rule.id, FAIL, tuple(_missing(call, anchor, region) for anchor, region in missing))
 
 
 def _match(finder: Finder, rule: Rule, scope: Scope) -> tuple[list[Hit], State]:
     """The first place where it was said; uncertain ones until a sure one is found."""
     hits: list[Hit] = []
-    worst = State.KNOWN
+    worst = KNOWN
     for condition in rule.match:
         found, state = finder.first(condition, scope)
         worst = max(worst, state)
@@ -386,7 +397,7 @@ def _missing(call: Call, anchor: Hit | None, region: Region) -> Finding:
     places = [_searched(call, region)]
     if anchor is not None:
         places.append(_evidence(call, anchor))
-    return Finding(FindingStatus.CONFIRMED, "missing", tuple(places))
+    return Finding(CONFIRMED, "missing", tuple(places))
 
 
 def _searched(call: Call, region: Region) -> Evidence:

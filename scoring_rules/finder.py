@@ -7,7 +7,7 @@ at the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from scoring_rules import places
 from scoring_rules.call import Call, Hit, Region, common, joined
 from scoring_rules.model import EVERYWHERE, All, AnyOf, Condition, Head, Length, Meaning, Near, Reason, Where
-from scoring_rules.plan import Plan
+from scoring_rules.plan import Plan, conditions_of
 
 Roles = tuple[str, ...]
 ANYONE: Roles = ("any",)
@@ -25,6 +25,9 @@ class State(IntEnum):
     KNOWN = 0
     PARTIAL = 1  # part of it could not be judged
     UNKNOWN = 2  # none of it could be judged
+
+
+KNOWN, PARTIAL, UNKNOWN = State  # asked thousands of times a call: a member by its name costs four times a global
 
 
 class Scope(NamedTuple):
@@ -37,7 +40,7 @@ class Scope(NamedTuple):
 
 Result = tuple[list[Hit], State]
 Hits = Generator[Hit, None, State]
-NOTHING: Result = ([], State.KNOWN)
+NOTHING: Result = ([], KNOWN)
 ANYWHERE = Scope(None, None, ANYONE)
 
 
@@ -75,12 +78,34 @@ class Shared:
     told: list[tuple[int, set[str]]] = field(default_factory=list)  # reasons, and the hit on the way to which they came up
 
 
-class Finder:
-    """Finds conditions in one call. `work` and `streams` say how each test is done: all hits at once, or one by one."""
+class Step(NamedTuple):
+    """How a condition is looked for."""
 
-    def __init__(self, plan: Plan, call: Call, minds: Minds, work: dict[type, Work], streams: dict[type, Stream]) -> None:
-        self.plan, self.call, self.minds = plan, call, minds
-        self._work, self._streams = work, streams
+    test: Any
+    where: Where | None  # its own limits, where it has any
+    work: Any  # gives all hits at once …
+    stream: Stream | None  # … or, where there is one, gives them one by one
+    logic: bool  # of items, some of which may not hold in a call
+    shared: bool  # by rules: its answer is kept
+
+
+def steps_of(plan: Plan, work: Mapping[type, Work], streams: Mapping[type, Stream]) -> dict[int, Step]:
+    """By id, the steps of a plan's conditions. work, streams: how each kind of test is done."""
+    found = {}
+    for rule in plan.rules:
+        for condition in conditions_of(rule):
+            kind = type(condition.test)
+            where = None if condition.where is EVERYWHERE else condition.where
+            logic = kind in (AnyOf, All)
+            found[id(condition)] = Step(condition.test, where, work.get(kind), streams.get(kind), logic, bool(condition.name))
+    return found
+
+
+class Finder:
+    """Finds conditions in one call. steps: how each is done, by id (`steps_of`)."""
+
+    def __init__(self, plan: Plan, call: Call, minds: Minds, steps: Mapping[int, Step]) -> None:
+        self.plan, self.call, self.minds, self._steps = plan, call, minds, steps
         self.open = plan.opened(call.found)
         self._closed = plan.gated.difference(self.open)
         self.items: dict[int, tuple[Condition, ...]] = {}  # of a test that was looked for, those that may hold: see `live`
@@ -106,7 +131,7 @@ class Finder:
             hits, state = found
             for hit in hits:
                 if hit.sure:
-                    return hit, State.KNOWN
+                    return hit, KNOWN
             return (hits[0] if hits else None), state
         doubtful: Hit | None = None
         while True:
@@ -115,7 +140,7 @@ class Finder:
             except StopIteration as stop:
                 return doubtful, stop.value
             if hit.sure:
-                return hit, State.KNOWN
+                return hit, KNOWN
             doubtful = doubtful or hit
 
     def live(self, test: All | AnyOf) -> tuple[Condition, ...]:
@@ -132,21 +157,19 @@ class Finder:
         key = id(condition)
         if key in self._closed:
             return NOTHING
-        if condition.where is not EVERYWHERE:
-            narrowed = self.narrowed(condition.where, scope)
+        test, where, work, stream, logic, shared = self._steps[key]
+        if where is not None:
+            narrowed = self.narrowed(where, scope)
             if narrowed is None:
                 return self.unknown(Reason.NO_TIMES)
             scope = narrowed
-        test = condition.test
-        kind = type(test)
-        stream = self._streams.get(kind)
         if stream is None:
-            return self._work[kind](self, test, scope)
-        if kind is AnyOf or kind is All:
+            return work(self, test, scope)
+        if logic:
             items = self.items.get(id(test))
-            if not (self.live(test) if items is None else items):  # type: ignore[arg-type]
+            if not (self.live(test) if items is None else items):
                 return NOTHING
-        if condition.name and scope.anchor is None:
+        if shared and scope.anchor is None:
             return self._shared(condition, scope, stream)
         return stream(self, test, scope)
 
@@ -260,7 +283,7 @@ class Finder:
             elif near.which == "nth":
                 hits = hits[near.nth - 1 : near.nth]
             known = hits, state
-            if not self.call.waiting and state is State.KNOWN:
+            if not self.call.waiting and state is KNOWN:
                 self.call.memory[key] = known
         return known  # type: ignore[return-value]
 
@@ -280,7 +303,7 @@ class Finder:
 
     def unknown(self, reason: Reason) -> Result:
         self.call.reasons.add(reason.value)
-        return [], State.UNKNOWN
+        return [], UNKNOWN
 
 
 def in_order(hit: Hit) -> tuple[int, float]:

@@ -110,6 +110,7 @@ def against_rest(logits: np.ndarray) -> np.ndarray:
     return logits - np.logaddexp(0.0, others)
 
 
+@cache
 def question_of(question: str) -> tuple[str, str]:
     """(family, suffix) of a question such as neg.cannot.mitigated."""
     for suffix in (MITIGATED, CLEAN, UNEXCUSED):

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from scoring_rules.call import Hit, inside
-from scoring_rules.finder import NOTHING, Finder, Hits, Result, Scope, State
+from scoring_rules.finder import KNOWN, NOTHING, Finder, Hits, Result, Scope
 from scoring_rules.model import (
     Attribute,
     Duration,
@@ -32,7 +32,7 @@ WHOLE_CALL = Hit(0, 0, -1, "attribute")
 
 def emotion(finder: Finder, test: EmotionIs, scope: Scope) -> Result:
     call = finder.call
-    if not any([turn.emotion for turn in call.turns]):
+    if not any(turn.emotion for turn in call.turns):
         return finder.unknown(Reason.NO_EMOTION)
     scored = []
     for turn in finder.turns(scope):
@@ -51,7 +51,7 @@ def emotion(finder: Finder, test: EmotionIs, scope: Scope) -> Result:
     return [
         Hit(call.starts[turn], call.ends[turn], turn, "emotion", time=call.time_of(turn), note=f"{score:.2f}")
         for score, turn in chosen
-    ], State.KNOWN
+    ], KNOWN
 
 
 def silence(finder: Finder, test: SilenceIs, scope: Scope) -> Result:
@@ -72,7 +72,7 @@ def silence(finder: Finder, test: SilenceIs, scope: Scope) -> Result:
         at = call.ends[around[0]] if around[0] >= 0 else 0
         span = (silence.span.start, silence.span.end)
         hits.append(Hit(at, at, -1, "silence", time=span, turns=around, note=f"{length:.1f}"))
-    return hits, State.KNOWN
+    return hits, KNOWN
 
 
 def interruption(finder: Finder, test: Interruption, scope: Scope) -> Result:
@@ -90,7 +90,7 @@ def interruption(finder: Finder, test: Interruption, scope: Scope) -> Result:
             continue
         span = (overlap.span.start, overlap.span.end)
         hits.append(Hit(lo, hi, turn, "interruption", not call.turns[turn].marks, span, (overlap.against, turn), note=f"{length:.1f}"))
-    return hits, State.KNOWN
+    return hits, KNOWN
 
 
 def speech_rate(finder: Finder, test: SpeechRate, scope: Scope) -> Result:
@@ -112,12 +112,12 @@ def speech_rate(finder: Finder, test: SpeechRate, scope: Scope) -> Result:
         for turn, count, (start, end) in measured:
             if (rate := out(count, end - start)) is not None:
                 hits.append(Hit(call.starts[turn], call.ends[turn], turn, "speech_rate", time=(start, end), note=f"{rate:.0f}"))
-        return hits, State.KNOWN
+        return hits, KNOWN
     rate = out(sum(count for _, count, _ in measured), sum(end - start for _, _, (start, end) in measured))
     if rate is None:
         return NOTHING
     first, last = measured[0], measured[-1]
-    return [Hit(0, 0, -1, "speech_rate", time=(first[2][0], last[2][1]), turns=(first[0], last[0]), note=f"{rate:.0f}")], State.KNOWN
+    return [Hit(0, 0, -1, "speech_rate", time=(first[2][0], last[2][1]), turns=(first[0], last[0]), note=f"{rate:.0f}")], KNOWN
 
 
 def _spoken_times(finder: Finder, min_chars: int, scope: Scope) -> list[tuple[int, int, tuple[float, float]]]:
@@ -147,7 +147,7 @@ def reply_latency(finder: Finder, test: ReplyLatency, scope: Scope) -> Result:
                 begin = call.turns[turn].start
                 span = None if begin is None else (begin - latency.seconds, begin)
                 hits.append(Hit(lo, hi, turn, "reply_latency", time=span, note=f"{latency.seconds:.1f}"))
-    return hits, State.KNOWN
+    return hits, KNOWN
 
 
 def talk_share(finder: Finder, test: TalkShare, scope: Scope) -> Result:
@@ -170,7 +170,7 @@ def _whole_call(finder: Finder, how: str, value: float, over: float | None, unde
     call = finder.call
     end = call.end_time()
     turns = (0, len(call.turns) - 1) if call.turns else ()
-    return [Hit(0, 0, -1, how, time=None if end is None else (0.0, end), turns=turns, note=f"{value:.2f}")], State.KNOWN
+    return [Hit(0, 0, -1, how, time=None if end is None else (0.0, end), turns=turns, note=f"{value:.2f}")], KNOWN
 
 
 def loudness(finder: Finder, test: Loudness, scope: Scope) -> Result:
@@ -189,7 +189,7 @@ def loudness(finder: Finder, test: Loudness, scope: Scope) -> Result:
             if turn in wanted and level - middle > test.over:
                 note = f"+{level - middle:.0f} dB"
                 hits.append(Hit(call.starts[turn], call.ends[turn], turn, "loudness", time=call.time_of(turn), note=note))
-    return hits, State.KNOWN
+    return hits, KNOWN
 
 
 def duration(finder: Finder, test: Duration, scope: Scope) -> Result:
@@ -210,7 +210,7 @@ def length(finder: Finder, test: Length, scope: Scope) -> Hits:
         whole = lo == call.starts[turn] and hi == call.ends[turn]
         if (call.units(turn) if whole else call.grammar.units(call.text((lo, hi)))) >= test.at_least:
             yield Hit(lo, hi, turn, "length")
-    return State.KNOWN
+    return KNOWN
 
 
 # --- what is known of the call -----------------------------------------------------------------------------
@@ -219,14 +219,14 @@ def attribute(finder: Finder, test: Attribute, scope: Scope) -> Result:
     memory = finder.call.memory
     key = id(test)
     if key not in memory:
-        memory[key] = ([WHOLE_CALL], State.KNOWN) if _is_so(test, finder.call.conversation.attributes) else NOTHING
+        memory[key] = ([WHOLE_CALL], KNOWN) if _is_so(test, finder.call.conversation.attributes) else NOTHING
     return memory[key]  # type: ignore[return-value]
 
 
 def _is_so(test: Attribute, known: Mapping[str, Any]) -> bool:
     for name, values in test.values.items():
         own = known.get(name)
-        if own is None or not any([_same(own, value) for value in values]):
+        if own is None or not any(_same(own, value) for value in values):
             return False
     for limits, sign in ((test.over, 1), (test.under, -1)):
         for name, limit in limits.items():
@@ -261,7 +261,7 @@ def _number(value: Any) -> float | None:
 
 def slot(finder: Finder, test: Slot, scope: Scope) -> Result:
     filled = finder.plan.pack.slots.get(test.name) or finder.call.conversation.attributes.get(test.name)
-    return ([WHOLE_CALL], State.KNOWN) if filled else NOTHING
+    return ([WHOLE_CALL], KNOWN) if filled else NOTHING
 
 
 
@@ -285,6 +285,6 @@ def repeat(finder: Finder, test: Repeat, scope: Scope) -> Result:
         said.append((turn, bare))
         if count >= test.times:
             hits.append(Hit(call.starts[turn], call.ends[turn], turn, "repeat", note=str(count)))
-    return hits, State.KNOWN
+    return hits, KNOWN
 
 

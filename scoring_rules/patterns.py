@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
@@ -17,10 +18,11 @@ import ahocorasick
 import numpy as np
 
 from scoring_rules.match import PATTERN, Found
-from scoring_rules.text import JOINT, Views
+from scoring_rules.text import JOINT, Views, points
 
 ROLE_BITS = {"agent": 1, "customer": 2}
 OTHER_BIT, ANY_BITS = 4, 7
+_BMP = 0x10000
 BLOCK = 4096  # turns looked at together: bounds the table's memory in calls of any length
 
 
@@ -35,7 +37,7 @@ def role_bits(roles: Sequence[str]) -> int:
 
 
 def compiled_pattern(pattern: str) -> Any:
-    """RE2's search over bytes: (bytes, from, to) → span, (-1, -1) for none. Raises re2.error.
+    """RE2's search over bytes: (bytes, from, to) → a list of one span, (-1, -1) for none. Raises re2.error.
 
     It is the binding's own call: the module's `search` makes a generator and a match object around it, which costs
     three times the search. Groups capture nothing, which keeps RE2 on its automaton.
@@ -46,13 +48,7 @@ def compiled_pattern(pattern: str) -> Any:
     options.log_errors = False
     options.never_capture = True
     binding = re2.compile(pattern, options)._regexp
-    anywhere = re2._re2.RE2.Anchor.UNANCHORED
-    match = binding.Match
-
-    def search(text: bytes, start: int, end: int) -> tuple[int, int]:
-        return match(anywhere, text, start, end)[0]
-
-    return search
+    return partial(binding.Match, re2._re2.RE2.Anchor.UNANCHORED)
 
 
 class Patterns:
@@ -105,7 +101,7 @@ class Patterns:
                 if speaker & bits and (hits := _matches(view, turn, texts, pattern)):
                     found[calls[turn]][atom] += hits
                     touched.add((calls[turn], atom))
-        if tables.words is not None and speakers:
+        if tables.some and speakers:
             spoken = np.asarray(speakers, dtype=np.uint8)
             ends, words, turns = tables.said(view)
             for call, atom, hits in tables.matched(view, ends, words, turns, spoken, calls):
@@ -129,7 +125,7 @@ def _matches(view: Views, turn: int, texts: dict[int, bytes], pattern: Any) -> l
     if text is None:
         text = texts[turn] = view.plain[view.starts[turn] : view.ends[turn]].encode("utf-8", "replace")
     size = len(text)
-    low, high = pattern(text, 0, size)
+    [(low, high)] = pattern(text, 0, size)
     hits: list[Found] = []
     while low >= 0:
         if low < high:
@@ -139,7 +135,7 @@ def _matches(view: Views, turn: int, texts: dict[int, bytes], pattern: Any) -> l
             high = low + len(text[low:].decode()[:1].encode())
         if high >= size:
             break
-        low, high = pattern(text, high, size)
+        [(low, high)] = pattern(text, high, size)
     return hits
 
 
@@ -153,11 +149,17 @@ class _Tables:
         tries: Sequence[tuple[int, int, Any, tuple[int, ...]]],
         owners: dict[int, list[tuple[int, int]]],
     ) -> None:
-        self.words: Any = None  # finds the words, each gives its number
-        if words:
-            self.words = ahocorasick.Automaton()
-            for word, number in words.items():
-                self.words.add_word(word, number)
+        self.some = bool(words)
+        self.character = np.full(_BMP, -1, dtype=np.int64)  # code point → number of the word that is this one character
+        self.words: Any = None  # finds the others, each gives its number
+        for word, number in words.items():
+            if len(word) == 1 and ord(word) < _BMP:
+                self.character[ord(word)] = number
+                continue
+            if self.words is None:
+                self.words = ahocorasick.Automaton()
+            self.words.add_word(word, number)
+        if self.words is not None:
             self.words.make_automaton()
         self.lengths = np.array([len(word) for word in words], dtype=np.int64)
         owned = [owners.get(number, []) for number in range(len(words))]
@@ -177,8 +179,12 @@ class _Tables:
 
     def said(self, view: Views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(hits,) each: last character, word and turn of every word that stands in the plain text."""
-        table = np.fromiter(chain.from_iterable(self.words.iter(view.plain)), dtype=np.int64).reshape(-1, 2)
-        return table[:, 0], table[:, 1], np.searchsorted(view.starts, table[:, 0], side="right") - 1
+        single = self.character[np.minimum(points(view.plain), _BMP - 1)]
+        at = np.flatnonzero(single >= 0)
+        longer = () if self.words is None else self.words.iter(view.plain)
+        table = np.fromiter(chain.from_iterable(longer), dtype=np.int64).reshape(-1, 2)
+        ends, words = np.concatenate([at, table[:, 0]]), np.concatenate([single[at], table[:, 1]])
+        return ends, words, np.searchsorted(view.starts, ends, side="right") - 1
 
     def matched(
         self, view: Views, ends: np.ndarray, words: np.ndarray, turns: np.ndarray, spoken: np.ndarray, calls: Sequence[int]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from operator import itemgetter
+
 from scoring_rules.call import Call, Hit, Region, common, joined
 from scoring_rules.grammar import Interval, piece_at
 from scoring_rules.model import Amount, Place, Where
+
+_first, _last = itemgetter(0), itemgetter(1)
 
 
 def unit(call: Call, hit: Hit, name: str) -> Region | None:
@@ -52,13 +57,14 @@ def runs_beside(call: Call, hit: Hit, amount: Amount, *, forward: bool) -> Regio
     roles = (amount.role,) if amount.role else ("any",)
     runs = call.runs(roles)
     low, high = _own(call, hit)
+    count = len(runs) if amount.unit == "rest" else int(amount.count)
     if forward:
-        side = [(max(first, high + 1), last) for first, last in runs if last > high]
-    else:
-        side = [(first, min(last, low - 1)) for first, last in runs if first < low]
-    if amount.unit != "rest":
-        side = side[: int(amount.count)] if forward else side[-int(amount.count) :]
-    return call.stretch(side[0][0], side[-1][1], roles) if side else ()
+        at = bisect_right(runs, high, key=_last)
+        side = runs[at : at + count]
+        return call.stretch(max(side[0][0], high + 1), side[-1][1], roles) if side else ()
+    at = bisect_left(runs, low, key=_first)
+    side = runs[max(0, at - count) : at]
+    return call.stretch(side[0][0], min(side[-1][1], low - 1), roles) if side else ()
 
 
 def _own(call: Call, hit: Hit) -> Interval:
