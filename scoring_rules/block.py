@@ -35,7 +35,7 @@ class Block:
         self.found: list[dict[int, list[Found]]] = [defaultdict(list) for _ in conversations]  # by call and atom
         matcher.scan(self.view, self.calls, self.found)
         bits = [OTHER_BIT if role is None else ROLE_BITS.get(role, OTHER_BIT) for role in self.roles]
-        patterns.scan(self.view, bits, self.calls, self.found)
+        self.tries = patterns.scan(self.view, bits, self.calls, self.found)
         self.wanted: dict[str, None] = {}  # texts whose embedding is asked for
         self.memory: dict[object, object] = {}  # what is worked out once for all calls
         self._clauses: dict[int, list[Interval]] = {}

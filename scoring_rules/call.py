@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 from scoring_rules.block import Block
 from scoring_rules.conversation import WordLike
-from scoring_rules.grammar import Interval, piece_at
+from scoring_rules.grammar import Interval, Region, piece_at
 
-Region = tuple[Interval, ...]  # sorted, apart
 _FAR = 1 << 60
 _SAID = re.compile(r"\w")  # a hyphen that a recogniser puts between digits was not spoken, and cannot be doubted
 RUN_PAUSE = 5.0  # s: from here on the domain calls a silence a finding, so what follows is a new turn
@@ -52,6 +51,7 @@ class Call:
         self._turns: Region = tuple(zip(self.starts, self.ends, strict=True))
         self.role = block.roles[self.first : last]
         self.found = block.found[number]
+        self.left = block.tries.left[number]  # patterns that may match, not yet tried
         self._units: dict[int, int] = {}
         self._all_clear = all(not t.words and not t.marks for t in self.turns) and None not in self.role
         self.doubtful = doubtful

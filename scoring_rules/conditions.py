@@ -62,13 +62,19 @@ _HOW = {SOUND: "pinyin", WORDS: "phrase", PATTERN: "regex"}
 
 
 def _said(finder: Finder, test: Phrase | Regex, scope: Scope) -> Result:
-    """Phrases and patterns are found before any rule is asked; what is left is to look where they stand."""
+    """Phrases, and patterns that are just words, are found before any rule is asked; other patterns are tried where one is."""
     call = finder.call
-    found = call.found.get(finder.plan.atoms[id(test)])
+    atom = finder.plan.atoms[id(test)]
     waiting = finder.plan.open_slots.get(id(test))
+    area = None
+    if atom in call.left:
+        area = finder.spoken(scope)
+        call.block.tries.run(call.number, atom, area, call.found[atom])
+    found = call.found.get(atom)
     if not found and not waiting:
         return NOTHING
-    area = finder.spoken(scope)
+    if area is None:
+        area = finder.spoken(scope)
     if len(area) == 1:
         low, high = area[0]
         first, last = bisect_left(found or (), (low,)), bisect_left(found or (), (max(high, low + 1),))

@@ -334,7 +334,7 @@ def _present(finder: Finder, rule: Rule, doubtful: bool) -> RuleResult:
         anchors, state = finder.anchors(near)
         if not anchors:
             return _plain(rule.id, NOT_APPLICABLE) if state is not UNKNOWN else _not_evaluated(rule, call)
-        doubtful |= not any([anchor.sure for anchor in anchors])
+        doubtful |= not any(anchor.sure for anchor in anchors)
         for anchor in anchors:
             part = window(call, anchor, near.before, near.after)
             if part is None:

@@ -85,7 +85,7 @@ class Step(NamedTuple):
     where: Where | None  # its own limits, where it has any
     work: Any  # gives all hits at once …
     stream: Stream | None  # … or, where there is one, gives them one by one
-    logic: bool  # of items, some of which may not hold in a call
+    of: tuple[tuple[int, Condition], ...]  # the items of logic, each with its id
     shared: bool  # by rules: its answer is kept
 
 
@@ -96,8 +96,8 @@ def steps_of(plan: Plan, work: Mapping[type, Work], streams: Mapping[type, Strea
         for condition in conditions_of(rule):
             kind = type(condition.test)
             where = None if condition.where is EVERYWHERE else condition.where
-            logic = kind in (AnyOf, All)
-            found[id(condition)] = Step(condition.test, where, work.get(kind), streams.get(kind), logic, bool(condition.name))
+            of = tuple((id(item), item) for item in condition.test.items) if isinstance(condition.test, AnyOf | All) else ()
+            found[id(condition)] = Step(condition.test, where, work.get(kind), streams.get(kind), of, bool(condition.name))
     return found
 
 
@@ -106,7 +106,7 @@ class Finder:
 
     def __init__(self, plan: Plan, call: Call, minds: Minds, steps: Mapping[int, Step]) -> None:
         self.plan, self.call, self.minds, self._steps = plan, call, minds, steps
-        self.open = plan.opened(call.found)
+        self.open = plan.opened([*call.found, *call.left])
         self._closed = plan.gated.difference(self.open)
         self.items: dict[int, tuple[Condition, ...]] = {}  # of a test that was looked for, those that may hold: see `live`
 
@@ -143,11 +143,11 @@ class Finder:
                 return hit, KNOWN
             doubtful = doubtful or hit
 
-    def live(self, test: All | AnyOf) -> tuple[Condition, ...]:
-        """The items of a test that may hold in this call; of `all` none where one may not."""
+    def live(self, test: All | AnyOf, items: tuple[tuple[int, Condition], ...]) -> tuple[Condition, ...]:
+        """The items of a test (each with its id) that may hold in this call; of `all` none where one may not."""
         closed = self._closed
-        found = tuple([item for item in test.items if id(item) not in closed])
-        if type(test) is All and len(found) < len(test.items):
+        found = tuple([item for key, item in items if key not in closed])
+        if type(test) is All and len(found) < len(items):
             found = ()
         self.items[id(test)] = found
         return found
@@ -157,7 +157,7 @@ class Finder:
         key = id(condition)
         if key in self._closed:
             return NOTHING
-        test, where, work, stream, logic, shared = self._steps[key]
+        test, where, work, stream, of, shared = self._steps[key]
         if where is not None:
             narrowed = self.narrowed(where, scope)
             if narrowed is None:
@@ -165,9 +165,9 @@ class Finder:
             scope = narrowed
         if stream is None:
             return work(self, test, scope)
-        if logic:
+        if of:
             items = self.items.get(id(test))
-            if not (self.live(test) if items is None else items):
+            if not (self.live(test, of) if items is None else items):
                 return NOTHING
         if shared and scope.anchor is None:
             return self._shared(condition, scope, stream)

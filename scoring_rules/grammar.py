@@ -14,6 +14,7 @@ from itertools import pairwise
 from scoring_rules.model import Lexicon
 
 Interval = tuple[int, int]
+Region = tuple[Interval, ...]  # sorted, apart
 _OPENING, _CLOSING = "“‘「『《", "”’」』》"
 _A_NOT_A = r"([\u4e00-\u9fff])[不没]\1|([\u4e00-\u9fff]{2})[不没]\2|有没有|([\u4e00-\u9fff])[不没]\3[\u4e00-\u9fff]"
 _UNSPOKEN = re.compile(r"[\W_]+")

@@ -2,12 +2,13 @@
 
 A pattern falls into its outermost alternatives. One that is nothing but words is found by an automaton. Of any other,
 the words that whatever it matches must hold are known, as up to four sets of which each gives one; the automaton finds
-them all in one pass, and a table of sets and turns says where an alternative is worth a try. So the cost hardly
-depends on the number of patterns, and RE2 keeps each try linear.
+them all in one pass, and a table of sets and turns says where an alternative is worth a try. It is tried when a condition
+looks there, which few of them do. So the cost hardly depends on the number of patterns, and RE2 keeps each try linear.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,12 +18,13 @@ from typing import Any, NamedTuple
 import ahocorasick
 import numpy as np
 
+from scoring_rules.grammar import Region
 from scoring_rules.match import PATTERN, Found
 from scoring_rules.text import JOINT, Views, points
 
 ROLE_BITS = {"agent": 1, "customer": 2}
 OTHER_BIT, ANY_BITS = 4, 7
-_BMP = 0x10000
+_BMP, _FAR = 0x10000, 1 << 60
 BLOCK = 4096  # turns looked at together: bounds the table's memory in calls of any length
 
 
@@ -86,57 +88,87 @@ class Patterns:
 
     def scan(
         self, view: Views, speakers: Sequence[int], calls: Sequence[int], found: Sequence[dict[int, list[Found]]]
-    ) -> None:
-        """Adds to each call's `found`, by atom and in order, where the patterns match.
+    ) -> Tries:
+        """Adds to each call's `found`, by atom and in order, where words match by themselves. What else may match is left.
 
         speakers: each turn's role bit; calls: the call of each turn.
         """
         if self._tables is None:
             self._tables = _Tables(self._words, self._set_numbers, self._tries, self._owners)
         tables = self._tables
-        texts: dict[int, bytes] = {}
-        touched: set[tuple[int, int]] = set()  # (call, atom) whose hits may be out of order
+        left: list[dict[int, list[tuple[int, Any]]]] = [defaultdict(list) for _ in found]
         for atom, bits, pattern in self._always:
             for turn, speaker in enumerate(speakers):
-                if speaker & bits and (hits := _matches(view, turn, texts, pattern)):
-                    found[calls[turn]][atom] += hits
-                    touched.add((calls[turn], atom))
+                if speaker & bits:
+                    left[calls[turn]][atom].append((turn, pattern))
         if tables.some and speakers:
             spoken = np.asarray(speakers, dtype=np.uint8)
             ends, words, turns = tables.said(view)
             for call, atom, hits in tables.matched(view, ends, words, turns, spoken, calls):
                 here = found[call][atom]
-                if here:
-                    touched.add((call, atom))
                 here += hits
+                if len(here) > len(hits):
+                    here.sort()
             for number, turn in tables.worth_trying(words, turns, spoken):
                 atom, _, pattern, _ = self._tries[number]
-                if hits := _matches(view, turn, texts, pattern):
-                    found[calls[turn]][atom] += hits
-                    touched.add((calls[turn], atom))
-        for call, atom in touched:
-            if len(found[call][atom]) > 1:
-                found[call][atom].sort()
+                left[calls[turn]][atom].append((turn, pattern))
+        return Tries(view, left)
 
 
-def _matches(view: Views, turn: int, texts: dict[int, bytes], pattern: Any) -> list[Found]:
-    """The matches of a pattern in a turn. RE2 works on bytes: only what matches is counted in characters."""
-    text = texts.get(turn)
-    if text is None:
-        text = texts[turn] = view.plain[view.starts[turn] : view.ends[turn]].encode("utf-8", "replace")
-    size = len(text)
-    [(low, high)] = pattern(text, 0, size)
-    hits: list[Found] = []
-    while low >= 0:
-        if low < high:
-            start = view.starts[turn] + len(text[:low].decode())
-            hits.append((start, start + len(text[low:high].decode()), PATTERN))
+class Tries:
+    """What is left to try of the patterns in some calls. RE2 is run only where a condition looks: most are never asked."""
+
+    def __init__(self, view: Views, left: list[dict[int, list[tuple[int, Any]]]]) -> None:
+        self._view = view
+        self.left = left  # by call and atom: patterns, each in one turn
+        self._texts: dict[int, bytes] = {}
+
+    def run(self, call: int, atom: int, area: Region, found: list[Found]) -> None:
+        """Tries a pattern in the turns of a call of which a region holds a part; adds to `found`, in order."""
+        if not area:
+            return
+        starts, ends, left = self._view.starts, self._view.ends, self.left[call][atom]
+        first, last = bisect_right(starts, area[0][0]) - 1, bisect_right(starts, area[-1][1]) - 1
+        here = [one for one in left if first <= one[0] <= last and (first == last or _reaches(area, starts[one[0]], ends[one[0]]))]
+        if not here:
+            return
+        for turn, pattern in here:
+            found += self._matches(turn, pattern)
+        if len(here) == len(left):
+            del self.left[call][atom]
         else:
-            high = low + len(text[low:].decode()[:1].encode())
-        if high >= size:
-            break
-        [(low, high)] = pattern(text, high, size)
-    return hits
+            done = {turn for turn, _ in here}
+            self.left[call][atom] = [one for one in left if one[0] not in done]
+        if len(found) > 1:
+            found.sort()
+
+    def _matches(self, turn: int, pattern: Any) -> list[Found]:
+        """The matches of a pattern in a turn. RE2 works on bytes: only what matches is counted in characters."""
+        begin = self._view.starts[turn]
+        text = self._texts.get(turn)
+        if text is None:
+            text = self._texts[turn] = self._view.plain[begin : self._view.ends[turn]].encode("utf-8", "replace")
+        size = len(text)
+        [(low, high)] = pattern(text, 0, size)
+        hits: list[Found] = []
+        while low >= 0:
+            if low < high:
+                start = begin + len(text[:low].decode())
+                hits.append((start, start + len(text[low:high].decode()), PATTERN))
+            else:
+                high = low + len(text[low:].decode()[:1].encode())
+            if high >= size:
+                break
+            [(low, high)] = pattern(text, high, size)
+        return hits
+
+
+def _reaches(area: Region, start: int, end: int) -> bool:
+    """Whether a region holds a place of a turn where a hit may begin; an empty interval of it holds its own place."""
+    index = bisect_right(area, (start, _FAR)) - 1
+    if index >= 0 and start < max(area[index][1], area[index][0] + 1):
+        return True
+    return index + 1 < len(area) and area[index + 1][0] < end
 
 
 class _Tables:
