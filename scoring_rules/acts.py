@@ -37,18 +37,14 @@ class Acts:
 
     def answers(self, block: Block, act: str) -> Mapping[int, list[Hit]]:
         """The turns that do an act, by call. The odds of a role's turns are worked out once a block."""
-        role = role_of(act)
-        known = block.memory.get((Acts, act))
-        if known is None:
-            turns, said = self._said(block, role)
-            found: dict[int, list[Hit]] = {}
-            view, firsts = block.view, block.firsts
-            for n in np.flatnonzero(said[:, self.columns[act]]).tolist():
-                turn = turns[n]
-                call = block.calls[turn]
-                found.setdefault(call, []).append(Hit(view.starts[turn], view.ends[turn], turn - firsts[call], "head"))
-            known = block.memory[Acts, act] = found
-        return known  # type: ignore[return-value]
+        turns, said = self._said(block, role_of(act))
+        found: dict[int, list[Hit]] = {}
+        view, firsts = block.view, block.firsts
+        for n in np.flatnonzero(said[:, self.columns[act]]).tolist():
+            turn = turns[n]
+            call = block.calls[turn]
+            found.setdefault(call, []).append(Hit(view.starts[turn], view.ends[turn], turn - firsts[call], "head"))
+        return found
 
     def _said(self, block: Block, role: str) -> tuple[list[int], np.ndarray]:
         """A role's turns, and (turns, acts) whether they do each."""

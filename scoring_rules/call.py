@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from scoring_rules.block import Block
@@ -290,18 +290,26 @@ def common(one: Region, other: Region) -> Region:
         return _cut(other, *one[0])
     if not one:
         return ()
-    found = []
+    found: list[Interval] = []
     size, index = len(other), bisect_right(other, (one[0][0], _FAR)) or 1
     index -= 1
-    for lo, hi in one:
+    for interval in one:
+        lo, hi = interval
         while index < size and other[index][1] < lo:
             index += 1
-        for start, end in islice(other, index, None):
+        at = index
+        while at < size:
+            there = other[at]
+            if there is interval:  # whole turns, most of them
+                found.append(interval)
+                break
+            start, end = there
             if start > hi:
                 break
             low, high = lo if lo > start else start, hi if hi < end else end
             if low < high or (low == high and lo == start and hi == end):
                 found.append((low, high))
+            at += 1
     return tuple(found)
 
 
@@ -321,9 +329,13 @@ def joined(regions: Sequence[Region]) -> Region:
     if len(regions) == 1:
         return regions[0]
     found: list[Interval] = []
-    for lo, hi in sorted(chain.from_iterable(regions)):
-        if found and lo <= found[-1][1]:
-            found[-1] = (found[-1][0], max(hi, found[-1][1]))
-        else:
-            found.append((lo, hi))
+    end = -1
+    for interval in sorted(chain.from_iterable(regions)):
+        lo, hi = interval
+        if lo > end:
+            found.append(interval)
+            end = hi
+        elif hi > end:
+            found[-1] = (found[-1][0], hi)
+            end = hi
     return tuple(found)

@@ -201,7 +201,7 @@ def _any(finder: Finder, test: AnyOf, scope: Scope) -> Hits:
         if state is KNOWN:
             best = state
         else:
-            best, worst = min(best, state), max(worst, state)
+            best, worst = state if state < best else best, state if state > worst else worst
     return UNKNOWN if best is UNKNOWN else PARTIAL if worst else KNOWN
 
 

@@ -54,8 +54,7 @@ class Finding(NamedTuple):
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RuleResult:
+class RuleResult(NamedTuple):
     rule: str
     outcome: Outcome
     findings: tuple[Finding, ...] = ()

@@ -110,6 +110,11 @@ def against_rest(logits: np.ndarray) -> np.ndarray:
     return logits - np.logaddexp(0.0, others)
 
 
+def questions(families: Sequence[str]) -> list[str]:
+    """All that may be asked about families."""
+    return [family + suffix for family in families for suffix in ("", MITIGATED, CLEAN, UNEXCUSED)]
+
+
 @cache
 def question_of(question: str) -> tuple[str, str]:
     """(family, suffix) of a question such as neg.cannot.mitigated."""

@@ -55,6 +55,8 @@ class Judges(Minds):
         self.acts = load_acts()
         self.words = heads.load_words()
         self.meaning = None if encoder is None or self.words is None else heads.load_meaning(encoder.fingerprint)
+        self._acts = () if self.acts is None else self.acts.columns.keys()
+        self._questions = frozenset((*self._acts, *(() if self.words is None else heads.questions(self.words.families))))
         self._adapted: list[Encoder] = []  # one a reader, loaded when first asked
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
         self._exemplars: dict[tuple[str, ...], np.ndarray] = {}
@@ -89,10 +91,7 @@ class Judges(Minds):
 
     def missing(self, test: Meaning | Head) -> Reason | None:
         if isinstance(test, Head):
-            if self.acts is not None and test.question in self.acts.columns:
-                return None
-            family, _ = heads.question_of(test.question)
-            return None if self.words is not None and family in self.words.families else Reason.NO_HEAD
+            return None if test.question in self._questions else Reason.NO_HEAD
         if self.encoder is None:
             return Reason.NO_ENCODER
         return None if self._threshold(test) is not None else Reason.UNCALIBRATED
@@ -120,15 +119,17 @@ class Judges(Minds):
         return ((found @ exemplars.T).max(axis=1) >= threshold).tolist()
 
     def answers(self, test: Head, finder: Finder) -> Sequence[Hit]:
-        call = finder.call
-        if self.acts is not None and test.question in self.acts.columns:
-            return self.acts.answers(call.block, test.question).get(call.number, ())
-        known = call.block.memory.get((Head, test.question))
+        call, question = finder.call, test.question
+        known = call.block.memory.get(question)
         if known is None:
-            votes = self._votes(call)
-            if votes is None:
-                return ()
-            known = call.block.memory[Head, test.question] = self._answers(test.question, votes, call.block)
+            if self.acts is not None and question in self._acts:
+                known = self.acts.answers(call.block, question)
+            else:
+                votes = self._votes(call)
+                if votes is None:
+                    return ()
+                known = self._answers(question, votes, call.block)
+            call.block.memory[question] = known
         return known.get(call.number, ())  # type: ignore[attr-defined]
 
     def _answers(self, question: str, votes: heads.Votes, block: Block) -> dict[int, list[Hit]]:
@@ -228,7 +229,7 @@ class Judges(Minds):
 
     def shares(self, condition: Condition, piece: Hit, finder: Finder) -> tuple[tuple[str, float], ...]:
         test = next((one.test for one in (condition, *children(condition)) if isinstance(one.test, Head)), None)
-        if test is None or self.words is None or (self.acts is not None and test.question in self.acts.columns):
+        if test is None or self.words is None or test.question in self._acts:
             return ()
         votes = self._votes(finder.call)
         if votes is None:

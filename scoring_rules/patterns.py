@@ -109,8 +109,9 @@ class Patterns:
                 here += hits
                 if len(here) > len(hits):
                     here.sort()
+            tries = self._tries
             for number, turn in tables.worth_trying(words, turns, spoken):
-                atom, _, pattern, _ = self._tries[number]
+                atom, _, pattern, _ = tries[number]
                 left[calls[turn]][atom].append((turn, pattern))
         return Tries(view, left)
 
