@@ -24,6 +24,7 @@ MAX_PIECES = 12  # groups of turns that one number may be spread over
 _CHINESE_DIGITS = dict(zip("零〇一幺二两三四五六七八九", "0011223456789", strict=True))
 # Characters that recognisers write for a digit (and 洞, 拐, 勾 as radio operators say them): only amid digits.
 _MISHEARD_DIGITS = dict(zip("洞灵凌儿而尔耳妖腰夭邀伞散思寺司午武舞流留溜起气期其拐巴酒久勾", "0002222111133444555666777778999", strict=True))
+_AS_DIGITS = str.maketrans(_MISHEARD_DIGITS | _CHINESE_DIGITS | {"*": "", "＊": ""})
 _ENGLISH_DIGITS = {
     "zero": "0", "oh": "0", "o": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
     "eight": "8", "nine": "9",
@@ -191,7 +192,7 @@ def _digits(text: str, english: bool) -> tuple[str, bool]:
     if not english:
         bare = text.replace("叉", "x").replace("×", "x")
         masked = "*" in bare or "＊" in bare
-        return "".join(_CHINESE_DIGITS.get(c) or _MISHEARD_DIGITS.get(c, c) for c in bare if c not in "*＊"), masked
+        return bare.translate(_AS_DIGITS), masked
     if text[0].isdigit():
         return text, False
     *times, word = text.split()

@@ -262,7 +262,7 @@ def _sure(call: Call, hit: Hit) -> bool:
                 return False
         elif call.doubtful_part(hit.start, hit.end, hit.turn) > _DOUBTFUL_PART.get(hit.how, 1.0):
             return False
-    return all(_sure(call, part) for part in hit.parts)
+    return not hit.parts or all(_sure(call, part) for part in hit.parts)
 
 
 Judged = tuple[Hit, FindingStatus, str]
@@ -307,13 +307,16 @@ def _overlaps(taken: list[Interval], interval: Interval) -> bool:
 
 
 def _finding(call: Call, hit: Hit, status: FindingStatus, why: str) -> Finding:
-    return Finding(status, hit.how, tuple(_evidence(call, part) for part in (hit, *hit.parts)), hit.note, why)
+    parts = (_evidence(call, hit),)
+    if hit.parts:
+        parts += tuple(_evidence(call, part) for part in hit.parts)
+    return Finding(status, hit.how, parts, hit.note, why)
 
 
 def _evidence(call: Call, hit: Hit) -> Evidence:
     time = call.time_at(hit)
     start, end = time or (None, None)
-    around = tuple(index for index in hit.turns if 0 <= index < len(call.turns))
+    around = tuple(index for index in hit.turns if 0 <= index < len(call.turns)) if hit.turns else ()
     if hit.turn < 0:
         return Evidence(None, None, None, start, end, around)
     turn, first, last = call.place(hit.start, hit.end)

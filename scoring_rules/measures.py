@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from statistics import median
 from typing import Any
 
@@ -27,12 +28,13 @@ from scoring_rules.model import (
 
 EMOTION_LEVEL = 0.5  # a label is taken for the turn's emotion from even odds on
 REPEAT_REACH = 12  # turns of the same speaker that a repetition may lie back: keeps the cost linear
+_emotion = attrgetter("emotion")
 WHOLE_CALL = Hit(0, 0, -1, "attribute")
 
 
 def emotion(finder: Finder, test: EmotionIs, scope: Scope) -> Result:
     call = finder.call
-    if not any(turn.emotion for turn in call.turns):
+    if not any(map(_emotion, call.turns)):
         return finder.unknown(Reason.NO_EMOTION)
     scored = []
     for turn in finder.turns(scope):
