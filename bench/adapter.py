@@ -52,7 +52,7 @@ class Learner:
         self.torch, self.plan = torch, plan
         torch.manual_seed(plan.seed)
         torch.set_num_threads(plan.threads)
-        self.tokenizer, base = encoder.loaded
+        self.tokenizer, base = encoder.tokenizer, encoder.model
         self.prompt, self.pooling = encoder.prompt, encoder._pooling
         self.model = base.float().eval()
         self.model.get_input_embeddings()._forward_hooks.clear()

@@ -129,7 +129,7 @@ class Trainer:
 
         torch.manual_seed(SEED)
         self.torch = torch
-        self.tokenizer, base = encoder.loaded
+        self.tokenizer, base = encoder.tokenizer, encoder.model
         self.prompt = encoder.prompt
         self.model = base.float()
         self.model.get_input_embeddings()._forward_hooks.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from scoring_rules import measures, places
 from scoring_rules.call import Call, Hit, Region, inside, touches
@@ -211,10 +211,14 @@ def _all(finder: Finder, test: All, scope: Scope) -> Hits:
     if type(first.test) in _PLACELESS and first.where is EVERYWHERE:
         return (yield from _all_about(finder, test, scope))
     found = finder.look(first, scope)
-    hits, end = found if type(found) is tuple else (found, None)
-    if not hits:
-        return end
-    source = iter(hits)
+    end: State | None = None
+    if isinstance(found, tuple):
+        hits, end = found
+        if not hits:
+            return end
+        source: Iterator[Hit] = iter(hits)
+    else:
+        source = found
     worst, any_hit, kept = KNOWN, False, False
     while True:
         try:

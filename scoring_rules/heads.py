@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Reader:
     layer: np.ndarray  # (families · 2, dimension) float32
     bias: np.ndarray  # (families · 2,)
 
-    @cached_property
+    @property
     def adapter(self) -> dict[str, np.ndarray]:
         """Corrections by the name of the weight they are added to."""
         return {name: up.astype(np.float32) @ down.astype(np.float32) for name, (up, down) in self.low_rank.items()}

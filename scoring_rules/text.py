@@ -131,7 +131,7 @@ def views(texts: Sequence[str], language: str) -> Views:
         space = compact == ord(" ")
         keep[1:] &= ~(space[1:] & _previous_kept_space(space, keep)[1:])
     offsets = np.flatnonzero(keep)
-    return Views(text, string(plain), string(compact[keep]), memoryview(offsets), starts.tolist(), ends.tolist())
+    return Views(text, string(plain), string(compact[keep]), offsets.data, starts.tolist(), ends.tolist())
 
 
 def _previous_kept_space(space: Points, keep: Points) -> Points:

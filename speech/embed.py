@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +46,10 @@ class SentenceEncoder:
     Raises ModelError when the folder holds no encoder.
     """
 
-    def __init__(self, weights: Weights, device: Device, adapter: Adapter | None = None) -> None:
+    def __init__(self, weights: Weights, device: Device, adapter: Adapter | None = None, base: SentenceEncoder | None = None) -> None:
+        """base: an encoder of the same weights whose tokenizer serves this one, too."""
         self.weights = weights
-        self._device = device
+        self._device, self._base = device, base
         self._adapter = adapter or {}
         self._config = _json(weights.path / "config.json")
         if not self._config:
@@ -65,8 +67,8 @@ class SentenceEncoder:
         return int(self._config["hidden_size"])
 
     def adapted(self, adapter: Adapter) -> SentenceEncoder:
-        """The same model with corrections added to its weights; a copy of its own in memory."""
-        return SentenceEncoder(self.weights, self._device, adapter)
+        """The same model with corrections added to its weights: layers of its own in memory, all else shared."""
+        return SentenceEncoder(self.weights, self._device, adapter, base=self._base or self)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """One row a text.  # (texts, dimension) float32, L2-normalised
@@ -85,7 +87,7 @@ class SentenceEncoder:
 
     def _windows(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Token ids in windows the model can take, and the text each window belongs to."""
-        tokenizer, _ = self.loaded
+        tokenizer = self.tokenizer
         longest = window(tokenizer, self._config)
         encoded = tokenizer(
             [self.prompt + text for text in texts],
@@ -109,8 +111,8 @@ class SentenceEncoder:
         """One vector a window.  # (windows, dimension) float32"""
         import torch
 
-        tokenizer, model = self.loaded
-        padded = tokenizer.pad({"input_ids": windows}, return_tensors="pt")
+        model = self.model
+        padded = self.tokenizer.pad({"input_ids": windows}, return_tensors="pt")
         ids, mask = padded["input_ids"].to(model.device), padded["attention_mask"].to(model.device)
         with torch.inference_mode():
             hidden = model(
@@ -124,25 +126,23 @@ class SentenceEncoder:
         return pooled.cpu().numpy()
 
     @cached_property
-    def loaded(self) -> tuple[Any, Any]:
-        """The transformers tokenizer and model behind it."""
-        quiet.prepare()
-        import transformers
+    def tokenizer(self) -> Any:
+        """The transformers tokenizer behind it: with a vocabulary of many languages, half of what such a model takes."""
+        if self._base is not None:
+            return self._base.tokenizer
+        with self._loading() as transformers:
+            return transformers.AutoTokenizer.from_pretrained(self.weights.path, local_files_only=True)
 
+    @cached_property
+    def model(self) -> Any:
+        """The transformers model behind it."""
         from speech.devices import torch_device
 
         place = torch_device(self._device)
-        transformers.logging.set_verbosity_error()
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(self.weights.path, local_files_only=True)
+        with self._loading() as transformers:
             model, told = transformers.AutoModel.from_pretrained(
                 self.weights.path, local_files_only=True, dtype="auto", output_loading_info=True
             )
-        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-            raise ModelError(
-                f"{self.weights.name}: transformers cannot load {self.weights.path}: {error}",
-                "Check it (huiting models check); name another encoder if this transformers release does not know its kind.",
-            ) from error
         missing = sorted(k for k in told["missing_keys"] if "pooler" not in k)
         if missing:
             raise ModelError(
@@ -151,7 +151,23 @@ class SentenceEncoder:
             )
         model = _for_cpu(model) if place == "cpu" else model.half()
         _adapt(model, self._adapter)
-        return tokenizer, model.to(place).eval()
+        self._adapter = {}  # as large as the layers, and of no more use
+        return model.to(place).eval()
+
+    @contextmanager
+    def _loading(self) -> Iterator[Any]:
+        """transformers, quiet; what it raises as ModelError."""
+        quiet.prepare()
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        try:
+            yield transformers
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            raise ModelError(
+                f"{self.weights.name}: transformers cannot load {self.weights.path}: {error}",
+                "Check it (huiting models check); name another encoder if this transformers release does not know its kind.",
+            ) from error
 
 
 def _adapt(model: Any, adapter: Adapter) -> None:
