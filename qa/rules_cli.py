@@ -125,12 +125,16 @@ def try_text(
     settings: SettingsOption = None,
 ) -> None:
     from scoring_rules.evaluate import Evaluator
-    from scoring_rules.explain import spoken, tried
+    from scoring_rules.explain import UnknownSpeaker, spoken, tried
     from scoring_rules.load import load_pack
 
     chosen = _settings(settings)
     pack = load_pack((language.value,), _overlays(chosen, packs), slots=chosen.rules.slots)
-    conversation, turn = spoken(said, role.value, before or [], after or [], language.value)
+    try:
+        conversation, turn = spoken(said, role.value, before or [], after or [], language.value)
+    except UnknownSpeaker as error:
+        typer.echo(error.told(current_language()), err=True)
+        raise typer.Exit(Exit.USAGE) from None
     for line in tried(Evaluator(pack, _encoder(chosen, meaning)), conversation, turn, current_language()):
         typer.echo(line)
 

@@ -16,7 +16,7 @@ from qa.store.engine import Store
 from qa.store.queries import audit
 from scoring_rules.checks import cases_of
 from scoring_rules.evaluate import Evaluator
-from scoring_rules.explain import spoken, tried
+from scoring_rules.explain import UnknownSpeaker, spoken, tried
 from scoring_rules.meaning import Encoder
 from scoring_rules.model import Pack
 
@@ -83,7 +83,10 @@ def tried_lines(
     locale: str,
 ) -> list[str]:
     """What the rules see in a sentence, line by line: what matched, how, and what held it back."""
-    conversation, turn = spoken(said, role, before, after, language)
+    try:
+        conversation, turn = spoken(said, role, before, after, language)
+    except UnknownSpeaker as error:
+        return [error.told(locale)]
     return tried(Evaluator(pack, encoder), conversation, turn, locale)
 
 

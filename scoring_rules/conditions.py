@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
 from scoring_rules import measures, places
@@ -81,7 +81,8 @@ def _said(finder: Finder, test: Phrase | Regex, scope: Scope) -> Result:
         chosen = (found or ())[first:last]
     else:
         chosen = [one for one in found or () if inside(area, one[0])]
-    hits = [Hit(start, end, call.turn_of(start), _HOW[how], how != SOUND) for start, end, how in chosen]
+    starts = call.starts
+    hits = [Hit(start, end, bisect_right(starts, start) - 1, _HOW[how], how != SOUND) for start, end, how in chosen]
     if waiting:
         hits += _named_in_call(finder, waiting, area)
     return hits, KNOWN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from scoring_rules.conversation import Conversation
@@ -11,20 +12,40 @@ from scoring_rules.messages import message, pick
 from scoring_rules.model import Expect, Outcome, Pack, Rule
 from scoring_rules.plain import in_few_words
 
+SPEAKERS = {
+    "agent": "agent", "customer": "customer", "ivr": "ivr",
+    "客服": "agent", "坐席": "agent", "座席": "agent", "客户": "customer", "顾客": "customer", "用户": "customer",
+}  # fmt: skip
+_SPEAKER = re.compile(r"\s*([^\W\d_]+)\s*[:：]")
 AROUND = 12  # characters shown before and after a hit
 
 
+class UnknownSpeaker(ValueError):
+    """A line names a speaker that there is not."""
+
+    def told(self, locale: str) -> str:
+        return message("try.unknown_speaker", locale, name=self.args[0], names=", ".join(SPEAKERS))
+
+
 def spoken(text: str, role: str, before: Sequence[str], after: Sequence[str], language: str) -> tuple[Dialogue, int]:
-    """A conversation around one text, from lines such as `customer: …`; and the index of the text's turn."""
+    """A conversation around one text, from lines such as `customer: …`; and the index of the text's turn.
+
+    A line without a speaker is the customer's. Raises UnknownSpeaker.
+    """
     turns = [*map(_line, before), (role, text), *map(_line, after)]
     return dialogue(turns, language), len(before)
 
 
 def _line(line: str) -> tuple[str, str]:
-    role, found, text = line.partition(":") if ":" in line else line.partition("：")
-    names = {"agent": "agent", "customer": "customer", "ivr": "ivr", "客服": "agent", "客户": "customer"}
-    role = role.strip()
-    return (names[role], text.strip()) if found and role in names else ("customer", line.strip())
+    found = _SPEAKER.match(line)
+    if found is None:
+        return "customer", line.strip()
+    name = found[1].lower()
+    if name in SPEAKERS:
+        return SPEAKERS[name], line[found.end() :].strip()
+    if name.isascii():  # a name of a speaker is meant; Chinese before a colon may be what was said
+        raise UnknownSpeaker(found[1])
+    return "customer", line.strip()
 
 
 def tried(evaluator: Evaluator, conversation: Conversation, turn: int | None, locale: str) -> list[str]:
