@@ -80,7 +80,8 @@ def main() -> None:
 
         # The start has an address of its own as well: a default page would answer at "/" only.
         start = st.Page(home, title=text("app.product"), url_path="home", default=True, visibility="hidden")
-        chosen = st.navigation([start, *pages.values(), *closed_pages(pages)])
+        unknown = st.Page(look.unknown, title=text("app.page_unknown"), url_path="nowhere", visibility="hidden")
+        chosen = st.navigation([start, *pages.values(), *closed_pages(pages), unknown])
         look.follow()
         st.set_page_config(page_title=f"{chosen.title} · {text('app.product')}")
         with st.sidebar:

@@ -59,6 +59,12 @@ log = structlog.get_logger("huiting.app")
 SIGN_IN, SIGN_OUT, PASSWORD = "/sign-in", "/sign-out", "/password"
 OPEN_PATHS = frozenset({SIGN_IN, SIGN_OUT, "/_stcore/health", "/favicon.png"})
 OPEN_FOLDERS = ("/static/",)  # Streamlit's scripts and styles: public software
+PAGES = frozenset(
+    {"", "home", "nowhere", "today", "queue", "mine", "search", "board", "rules", "coaching", "call", "files", "settings",
+     "accounts", "audit"}
+)  # fmt: skip  # the addresses that app.py knows
+NOWHERE = "/nowhere"  # the page of all others: Streamlit's own word for them is English
+NO_PAGES = ("/_stcore/", "/api/", "/component/", "/media/", *OPEN_FOLDERS)  # what scripts ask for
 LANGUAGE_COOKIE = "huiting_language"
 MAX_FORM_BYTES = 8_192
 REMEMBERED_CALLS = 256
@@ -126,6 +132,8 @@ class Guard:
             await self._refuse(scope, receive, send, SIGN_IN)
         elif identity.must_change and path != PASSWORD:
             await self._refuse(scope, receive, send, PASSWORD)
+        elif _is_visit(scope) and path.strip("/") not in PAGES and path != PASSWORD and not path.startswith(NO_PAGES):
+            await RedirectResponse(NOWHERE, HTTPStatus.SEE_OTHER)(scope, receive, _with_headers(send))
         else:
             scope.setdefault("state", {})["identity"] = identity
             await self._app(scope, receive, _with_headers(send))
@@ -135,7 +143,7 @@ class Guard:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
-        if scope["method"] in ("GET", "HEAD") and "text/html" in Headers(scope=scope).get("accept", ""):
+        if _is_visit(scope):
             query = scope["query_string"].decode("latin-1")
             wanted = scope["path"] + (f"?{query}" if query else "")
             address = to if wanted == "/" else f"{to}?next={quote(wanted)}"
@@ -143,6 +151,15 @@ class Guard:
         else:
             response = PlainTextResponse("forbidden", HTTPStatus.FORBIDDEN)
         await response(scope, receive, _with_headers(send))
+
+
+def _is_visit(scope: Scope) -> bool:
+    """Whether somebody opens an address, and no script asks for it."""
+    return (
+        scope["type"] == "http"
+        and scope["method"] in ("GET", "HEAD")
+        and "text/html" in Headers(scope=scope).get("accept", "")
+    )
 
 
 def _with_headers(send: Send) -> Send:

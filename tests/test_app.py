@@ -39,7 +39,7 @@ from qa.store.accounts import Account
 from qa.store.coaching import ClipPack, CoachingAssignment
 from qa.store.schema import AuditEvent, NightFile
 from qa.verdicts import Place, Verdict
-from qa.web import RIGHT_TO, Guard, _local, routes
+from qa.web import PAGES, RIGHT_TO, Guard, _local, routes
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 HTML = {"accept": "text/html"}
@@ -93,6 +93,24 @@ def test_nobody_gets_past_without_a_session(client: TestClient):
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/_stcore/stream"):
         pass
     assert client.get("/_stcore/health").text == "page"
+
+
+def test_an_address_that_is_no_page_is_told_in_the_readers_language(client: TestClient, site: AppSite):
+    cookie = {"cookie": "; ".join(f"{name}={value}" for name, value in site.cookies(Role.LEAD).items())}
+    for path in ("/no-such-page", "/queue/extra", "/Queue"):
+        sent = client.get(path, headers={**HTML, **cookie})
+        assert (sent.status_code, sent.headers["location"]) == (303, "/nowhere"), path
+    for path in (f"/{address}" for address in PAGES):
+        assert client.get(path, headers={**HTML, **cookie}).text == "page", path
+    assert client.get("/media/x.png", headers={**HTML, **cookie}).status_code != 303
+    assert client.get("/no-such-script.js", headers=cookie).text == "page"  # a script's request is answered as Streamlit does
+
+
+def test_the_guard_knows_the_pages_of_the_app():
+    own = re.findall(r'url_path="(\w+)"', APP.read_text("utf-8"))
+    folder = APP.parent / "qa" / "pages"
+    named = [found for path in folder.glob("*.py") for found in re.findall(r'^ADDRESS = "(\w+)"', path.read_text("utf-8"), re.M)]
+    assert {"", *own, *named} == PAGES
 
 
 def test_a_forged_or_changed_cookie_is_nobodys(client: TestClient, site: AppSite):

@@ -160,6 +160,11 @@ def closed() -> None:
     nowhere(text("app.page_closed"))
 
 
+def unknown() -> None:
+    """An address that is none of ours (qa/web.py sends whoever asks for one here)."""
+    nowhere(text("app.no_such_page"))
+
+
 def nowhere(message: str) -> None:
     """There is nothing to show here, and where to go on from."""
     pages = st.session_state["pages"]
