@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rulepack import Bench
 
-from scoring_rules.grammar import Grammar
+from scoring_rules.call import common, joined
+from scoring_rules.grammar import Grammar, Region
 from scoring_rules.load import load_pack
 from scoring_rules.match import Matcher
 from scoring_rules.model import Tolerance
@@ -189,10 +191,21 @@ def test_patterns_are_found_as_by_trying_each_on_each_turn(texts: list[str], alt
         patterns.add(atom, "|".join(parts), (role,))
     view = views(texts, "zh")
     found: list[dict[int, list]] = [defaultdict(list) for _ in range(3)]
-    patterns.scan(view, [ROLE_BITS[role] for role in roles], calls, found)
+    tries = patterns.scan(view, [ROLE_BITS[role] for role in roles], calls, found)
+    looks = data.draw(st.lists(st.tuples(st.integers(0, len(texts) - 1), st.integers(0, len(texts) - 1))))
     for atom, (parts, role) in enumerate(zip(alternatives, asked, strict=True)):
         for call in range(3):
             own = [n for n in range(len(texts)) if calls[n] == call and role in ("any", roles[n])]
+            # asked for piece by piece, in any order and more than once; at last for all turns
+            for first, last in [*looks, (0, len(texts) - 1)]:
+                area = tuple((view.starts[n], view.ends[n]) for n in range(first, last + 1))
+                if atom in tries.left[call]:
+                    tries.run(call, atom, area, found[call][atom])
+                for n in own:
+                    for start, end in [match.span() for part in parts for match in re.finditer(part, texts[n])] if first <= n <= last else ():
+                        place = view.starts[n] + start
+                        assert any(low <= place < high for low, high, _ in found[call][atom]) or start == end
+            assert atom not in tries.left[call] or not any(turn in own for turn, _ in tries.left[call][atom])
             # each alternative is looked for by itself, so one may begin inside another's hit; none is lost
             covered = {place for start, end, _ in found[call][atom] for place in range(start, end)}
             wanted = {
@@ -206,3 +219,20 @@ def test_patterns_are_found_as_by_trying_each_on_each_turn(texts: list[str], alt
             for start, end, _ in found[call][atom]:
                 assert any(view.starts[n] <= start < end <= view.ends[n] for n in own)
                 assert any(re.fullmatch(part.strip("^$"), view.plain[start:end]) for part in parts)
+
+
+regions = st.lists(st.integers(0, 40), max_size=12, unique=True).map(
+    lambda points: tuple(zip(sorted(points)[0::2], sorted(points)[1::2], strict=False))
+)
+
+
+@given(regions, regions)
+def test_regions_meet_and_join_as_sets_of_places_do(one: Region, other: Region):
+    def places(region: Region) -> set[int]:
+        return {place for low, high in region for place in range(low, high)}
+
+    for found, wanted in ((common(one, other), places(one) & places(other)), (joined([one, other]), places(one) | places(other))):
+        assert places(found) == wanted
+        assert list(found) == sorted(found)
+        assert all(low < high for low, high in found)
+        assert all(before[1] <= after[0] for before, after in pairwise(found))
