@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -149,3 +151,19 @@ def test_the_decoder_is_loaded_before_several_threads_ask_for_it():
     code = "import sys; from qa.web import _Sound; assert 'av' not in sys.modules; _Sound(None); print('av.container' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "True"
+
+
+def test_the_decoders_library_is_whole_before_threads_use_it():
+    """Two threads that import it at once may meet it half made. A fresh process: here it is loaded long since."""
+    told = subprocess.run(
+        [
+            sys.executable, "-c",
+            "import sys, speech.batch as batch\n"
+            "assert 'av' not in sys.modules\n"
+            "def pool(*_, **__): print('av.error' in sys.modules); raise SystemExit\n"
+            "batch.ThreadPoolExecutor = pool\n"
+            "list(batch.transcribe([], None, None, None))\n",
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (told.stdout.strip(), told.returncode) == ("True", 0), told.stderr
