@@ -1,7 +1,8 @@
 """Precision and recall of the negative-language rules on labelled turns, and false alarms on polite service talk.
 
-    python bench/language.py tune|check|second|third|FILE.jsonl… [--models FOLDER] [--polite FILE.jsonl]
+    python bench/language.py tune|check|second|third|fourth|english_tune|english_check|FILE.jsonl… [--models FOLDER] [--polite FILE.jsonl]
 
+Sets named english_… are judged by the English pack, all in one run must be of one language.
 Without --models the rules run on words alone. False alarms are counted on the last quarter of --polite: the rest taught
 the heads and set their thresholds (bench/train_heads.py). Confirmed findings on the marked turn count; suspected ones are counted
 apart, and count as found where the label says that the recogniser erred. Rules that a case calls arguable are left out.
@@ -29,11 +30,11 @@ FAMILIES = (
 Z = 1.96  # two-sided 95 %
 
 
-def conversation(case: dict) -> Transcript:
+def conversation(case: dict, language: str = "zh") -> Transcript:
     turns = tuple(
         Turn("A" if turn["role"] == "agent" else "B", turn["text"], role=Role(turn["role"])) for turn in case["turns"]
     )
-    return Transcript(id=case["id"], language="zh", turns=turns)
+    return Transcript(id=case["id"], language=language, turns=turns)
 
 
 def labels(case: dict) -> dict[str, str]:
@@ -50,10 +51,10 @@ def marked(case: dict) -> int:
     return next(number for number, turn in enumerate(case["turns"]) if turn.get("here"))
 
 
-def statuses(evaluator: Evaluator, case: dict) -> dict[str, set[str]]:
+def statuses(evaluator: Evaluator, case: dict, language: str = "zh") -> dict[str, set[str]]:
     """Rule → statuses of its findings on the marked turn."""
     here, found = marked(case), defaultdict(set)
-    for result in evaluator.run(conversation(case)):
+    for result in evaluator.run(conversation(case, language)):
         for finding in result.findings:
             if any(place.turn == here for place in finding.evidence):
                 found[result.rule].add(finding.status.value)
@@ -70,10 +71,10 @@ def wilson(right: int, of: int) -> tuple[float, float, float]:
     return share, max(0.0, middle - half), min(1.0, middle + half)
 
 
-def score(evaluator: Evaluator, cases: Iterable[dict]) -> dict[str, Counter[str]]:
+def score(evaluator: Evaluator, cases: Iterable[dict], language: str = "zh") -> dict[str, Counter[str]]:
     counts: dict[str, Counter[str]] = {family: Counter() for family in FAMILIES}
     for case in cases:
-        found, wanted = statuses(evaluator, case), labels(case)
+        found, wanted = statuses(evaluator, case, language), labels(case)
         for family in FAMILIES:
             hit, want = "confirmed" in found[family], wanted.get(family)
             suspected = "suspected" in found[family]
@@ -124,14 +125,18 @@ def false_alarms(evaluator: Evaluator, path: Path) -> None:
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("sets", nargs="+", help="tune, check, second, third, or files in their format")
+    arguments.add_argument("sets", nargs="+", help="names in tests/language, or files in their format")
     arguments.add_argument("--models", type=Path)
     arguments.add_argument("--polite", type=Path)
     given = arguments.parse_args()
-    evaluator = Evaluator(load_pack(("zh",)), encoder(given.models) if given.models else None)
-    own = {name: PROJECT / f"tests/language/{name}.jsonl" for name in ("tune", "check", "second", "third")}
+    own = {path.stem: path for path in (PROJECT / "tests/language").glob("*.jsonl")}
     paths = [own.get(name) or Path(name) for name in given.sets]
-    counts = score(evaluator, (json.loads(line) for path in paths for line in path.read_text("utf-8").splitlines()))
+    english = {path.stem.startswith("english") for path in paths}
+    if len(english) > 1:
+        arguments.error("English sets and others in one run")
+    language = "en" if True in english else "zh"
+    evaluator = Evaluator(load_pack((language,)), encoder(given.models) if given.models else None)
+    counts = score(evaluator, (json.loads(line) for path in paths for line in path.read_text("utf-8").splitlines()), language)
     for family, counted in counts.items():
         show(family, counted)
     show("pooled", sum(counts.values(), Counter()))
