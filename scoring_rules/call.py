@@ -249,9 +249,6 @@ class Call:
         """Whether it is known of each turn when it begins."""
         return all(turn.start is not None for turn in self.turns)
 
-    def time_of(self, turn: int) -> tuple[float, float] | None:
-        return self.times[turn]
-
     def time_at(self, hit: Hit) -> tuple[float, float] | None:
         """Seconds of a hit: its own, its words', or its turn's."""
         if hit.time is not None or hit.turn < 0:
@@ -259,7 +256,7 @@ class Call:
         if not self.turns[hit.turn].words:
             return self.times[hit.turn]
         words = [word for lo, hi, word in self.spoken(hit.turn) if lo < hit.end and hit.start < hi]
-        return (words[0].start, words[-1].end) if words else self.time_of(hit.turn)
+        return (words[0].start, words[-1].end) if words else self.times[hit.turn]
 
     def end_time(self) -> float | None:
         if self.conversation.duration is not None:

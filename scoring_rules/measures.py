@@ -51,7 +51,7 @@ def emotion(finder: Finder, test: EmotionIs, scope: Scope) -> Result:
     if test.peak and chosen:
         chosen = [max(chosen, key=lambda pair: (pair[0], -pair[1]))]
     return [
-        Hit(call.starts[turn], call.ends[turn], turn, "emotion", time=call.time_of(turn), note=f"{score:.2f}")
+        Hit(call.starts[turn], call.ends[turn], turn, "emotion", time=call.times[turn], note=f"{score:.2f}")
         for score, turn in chosen
     ], KNOWN
 
@@ -127,7 +127,7 @@ def _spoken_times(finder: Finder, min_chars: int, scope: Scope) -> list[tuple[in
     call = finder.call
     found = []
     for turn in finder.turns(scope):
-        time = call.time_of(turn)
+        time = call.times[turn]
         if time is None or time[1] <= time[0] or call.turns[turn].marks:
             continue
         count = call.units(turn)
@@ -156,7 +156,7 @@ def talk_share(finder: Finder, test: TalkShare, scope: Scope) -> Result:
     call = finder.call
     mine = total = 0.0
     for turn in range(len(call.turns)):
-        time = call.time_of(turn)
+        time = call.times[turn]
         if time and call.role[turn] in ("agent", "customer"):
             total += time[1] - time[0]
             mine += time[1] - time[0] if call.is_of(turn, scope.roles) else 0.0
@@ -190,7 +190,7 @@ def loudness(finder: Finder, test: Loudness, scope: Scope) -> Result:
         for level, turn in measured:
             if turn in wanted and level - middle > test.over:
                 note = f"+{level - middle:.0f} dB"
-                hits.append(Hit(call.starts[turn], call.ends[turn], turn, "loudness", time=call.time_of(turn), note=note))
+                hits.append(Hit(call.starts[turn], call.ends[turn], turn, "loudness", time=call.times[turn], note=note))
     return hits, KNOWN
 
 
