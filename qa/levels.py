@@ -147,7 +147,7 @@ def _finding(found: CardFinding, said: Standing | None) -> CardFinding | None:
         return None
     if found.finding.status is FindingStatus.CONFIRMED:
         return found
-    return replace(found, finding=replace(found.finding, status=FindingStatus.CONFIRMED))
+    return replace(found, finding=found.finding._replace(status=FindingStatus.CONFIRMED))
 
 
 def _key(found: CardFinding) -> tuple[object, ...]:
