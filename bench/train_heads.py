@@ -7,7 +7,8 @@ corrections of the sentence model and a layer over its vectors (bench/adapter.py
 bench/training/language, half of it disturbed by the confusion model of a recogniser (bench/confusion.py), and from polite
 service dialogues (the first half of --polite, e.g. CrossWOZ) as clean talk. How they are weighed, and the thresholds, are
 set on tests/language/tune.jsonl and the third quarter of --polite, which no voter has seen; the last quarter is left
-for bench/language.py to count false alarms on. Writes scoring_rules/data/heads.{words,meaning}.npz.
+for bench/language.py to count false alarms on. English has words of its own, from bench/training/english, weighed on
+english_tune.jsonl; the readers learn from both languages. Writes scoring_rules/data/heads.{words,words.en,meaning}.npz.
 With --adapter a trained adapter is taken from that file, which an earlier run wrote. With --beside the readers in force so
 numbered vote beside it: readers trained on different turns, or from other --seeds, err apart.
 """
@@ -51,9 +52,9 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def plain(turns: list[dict]) -> Turns:
+def plain(turns: list[dict], language: str = "zh") -> Turns:
     """Turns as the engine reads them."""
-    view = views([turn["text"] for turn in turns], "zh")
+    view = views([turn["text"] for turn in turns], language)
     return [
         (turn["role"], view.plain[start:end]) for turn, start, end in zip(turns, view.starts, view.ends, strict=True)
     ]
@@ -68,26 +69,28 @@ def heard(turns: Turns, rng: random.Random) -> Turns:
 class Cases:
     """Labelled turns: (turns, the one in question), and (cases, families) answers, -1 where none counts."""
 
-    def __init__(self, cases: list[dict]) -> None:
-        self.turns = [(plain(case["turns"]), marked(case)) for case in cases]
+    def __init__(self, cases: list[dict], language: str = "zh") -> None:
+        self.language, self.lens = language, features.lens_of(language)
+        self.turns = [(plain(case["turns"], language), marked(case)) for case in cases]
         self.answers = np.array([_answers(case) for case in cases])
 
-    def only(self, chosen: np.ndarray) -> Cases:
-        """Some of the cases, by number."""
-        part = Cases([])
-        part.turns, part.answers = [self.turns[n] for n in chosen], self.answers[chosen]
-        return part
+    def _heard(self, turns: Turns, rng: random.Random | None) -> Turns:
+        """As written or, with dice, as a recogniser of Mandarin might have written them."""
+        return turns if rng is None or self.language != "zh" else heard(turns, rng)
 
     def situations(self, rng: random.Random | None = None) -> list[Situation]:
+        return [features.situation(self._heard(turns, rng), number, lens=self.lens) for turns, number in self.turns]
+
+    def readings(self) -> list[tuple[str, ...]]:
         """As the sentence model reads them."""
-        return [features.situation(turns if rng is None else heard(turns, rng), number) for turns, number in self.turns]
+        return [features.readings(seen, self.lens) for seen in self.situations()]
 
     def stretches(self, rng: random.Random | None = None) -> list[tuple[Sequences, np.ndarray]]:
         """As the voter of words sees them."""
         found = []
         for turns, number in self.turns:
-            view = views([text for _, text in (turns if rng is None else heard(turns, rng))], "zh")
-            sequences = Sequences(view.compact, [role for role, _ in turns])
+            view = views([text for _, text in self._heard(turns, rng)], self.language)
+            sequences = Sequences(view.compact, [role for role, _ in turns], lens=self.lens)
             found.append((sequences, sequences.turns([number])))
         return found
 
@@ -152,7 +155,7 @@ def train_screen(cases: Cases, own: int) -> dict[str, np.ndarray]:
     """The cheap look at every turn. Its threshold is set on the first `own` cases, the labelled ones, cross-validated."""
     indices, values, ends = [], [], [0]
     for turns, number in cases.turns:
-        slots, weights = _screened(turns[number][1])
+        slots, weights = _screened(turns[number][1], cases)
         indices.append(slots)
         values.append(weights)
         ends.append(ends[-1] + len(slots))
@@ -163,7 +166,9 @@ def train_screen(cases: Cases, own: int) -> dict[str, np.ndarray]:
     odds = cross_val_predict(model, seen, wanted, cv=KFold(5, shuffle=True, random_state=SEED), method="decision_function")
     model.fit(seen, wanted)
     threshold = float(np.quantile(odds[:own][wanted[:own]], 1 - SCREEN_RECALL))
-    print(f"screen: {np.mean(odds[:own][~wanted[:own]] >= threshold):.0%} of hard negatives pass, {np.mean(odds[own:] >= threshold):.0%} of polite turns")
+    passed = odds >= threshold
+    polite = f", {np.mean(passed[own:]):.0%} of polite turns" if own < len(passed) else ""
+    print(f"screen: {np.mean(passed[:own][~wanted[:own]]):.0%} of hard negatives pass{polite}")
     return {
         "screen": model.coef_[0].astype(np.float16),
         "screen_bias": np.array(model.intercept_[0]),
@@ -171,24 +176,27 @@ def train_screen(cases: Cases, own: int) -> dict[str, np.ndarray]:
     }
 
 
-def _screened(text: str) -> tuple[np.ndarray, np.ndarray]:
+def _screened(text: str, cases: Cases) -> tuple[np.ndarray, np.ndarray]:
     """What `features.screen_scores` sums for one turn."""
-    framed = features.read(f"\n{fold(text, 'zh')}\n")
-    found = np.concatenate([features.slots(framed, length, features.SCREEN_FIELD) for length in features.SCREEN_LENGTHS])
+    framed = features.read(f"\n{fold(text, cases.language)}\n")
+    found = np.concatenate([features.slots(framed, length, features.SCREEN_FIELD) for length in cases.lens.screen])
     return found, np.full(len(found), len(found) ** -features.DAMPING)
 
 
 # --- meaning ---------------------------------------------------------------------------------------------------
 
 
-def train_meaning(sentences, cases: Cases, plan: Plan, kept: Path) -> None:
+def train_meaning(sentences, parts: list[Cases], plan: Plan, kept: Path) -> None:
     learner = Learner(sentences, len(FAMILIES), 3, plan)
 
     def rows(rng: random.Random) -> tuple[list[str], np.ndarray]:
-        pairs = zip(cases.situations(), cases.situations(rng), strict=True)
-        return [rng.choice(features.readings(rng.choice(pair))) for pair in pairs], cases.answers
+        texts = []
+        for cases in parts:
+            pairs = zip(cases.situations(), cases.situations(rng), strict=True)
+            texts += [rng.choice(features.readings(rng.choice(pair), cases.lens)) for pair in pairs]
+        return texts, np.concatenate([cases.answers for cases in parts])
 
-    learner.fit(rows, len(cases.turns), checkpoint=kept.with_suffix(".epoch"))
+    learner.fit(rows, sum(len(cases.turns) for cases in parts), checkpoint=kept.with_suffix(".epoch"))
     learner.keep(kept)
 
 
@@ -206,8 +214,9 @@ def meaning_data(path: Path) -> dict[str, np.ndarray]:
 # --- the vote --------------------------------------------------------------------------------------------------
 
 
-def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Slopes a voter and answer, intercepts a family, thresholds. odds: of each voter, (cases, families, 2)."""
+def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray] | None) -> dict[str, np.ndarray]:
+    """Slopes a voter and answer, intercepts a family, thresholds. odds: of each voter, (cases, families, 2); polite: the
+    same of talk that is clean, where there is any."""
     families = answers.shape[1]
     counted = answers >= 0
     slopes, intercepts = np.zeros((len(odds), 2)), np.zeros((families, 2))
@@ -230,10 +239,12 @@ def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray])
     right = np.cumsum(truth) / np.arange(1, len(order) + 1)
     reached = np.where(right >= SURE_PRECISION)[0]
     sure = float(charged[usable][order][reached.max()])
-    calm = np.sort(np.where(total(polite)[..., 1] > np.maximum(total(polite)[..., 0], 0), -np.inf, total(polite)[..., 0]).ravel())
-    allowed = int(FALSE_ALARMS * len(polite[0]) / 1000)
-    print(f"  precision {SURE_PRECISION} from {sure:.2f}, {allowed} false alarms on {len(polite[0])} polite turns from {calm[-allowed - 1]:.2f}")
-    sure = max(sure, float(calm[-allowed - 1]) + 1e-3)
+    print(f"  precision {SURE_PRECISION} from {sure:.2f}")
+    if polite:
+        calm = np.sort(np.where(total(polite)[..., 1] > np.maximum(total(polite)[..., 0], 0), -np.inf, total(polite)[..., 0]).ravel())
+        allowed = int(FALSE_ALARMS * len(polite[0]) / 1000)
+        print(f"  {allowed} false alarms on {len(polite[0])} polite turns from {calm[-allowed - 1]:.2f}")
+        sure = max(sure, float(calm[-allowed - 1]) + 1e-3)
     doubt = min(sure, float(np.log(DOUBT_SHARE / (1 - DOUBT_SHARE))))
     print(f"  slopes {slopes.round(2).tolist()}, sure from {sure:.2f}, suspected from {doubt:.2f}; on tune recall {np.mean(found[..., 0][answers == 1] >= sure):.2f}")
     return {
@@ -260,13 +271,13 @@ def main() -> None:
     arguments.add_argument("--beside", type=int, nargs="*", default=[], metavar="NUMBER", help="readers in force that stay, by number")
     given = arguments.parse_args()
 
-    folder = PROJECT / "bench/training/language"
-    read = {path.stem: lines(path) for path in sorted(folder.glob("*.jsonl")) if path.stem != "positives"}
-    own = [case for found in read.values() for case in found]
+    folder = PROJECT / "bench/training"
+    own = [case for path in sorted((folder / "language").glob("*.jsonl")) if path.stem != "positives" for case in lines(path)]
     polite = polite_cases(given.polite, 0, 0.5)
-    cases = Cases(own + polite)
-    print(f"{len(own)} labelled turns, {len(polite)} polite ones")
-    words = train_words(cases) | train_screen(cases, len(own))
+    english = [case for path in sorted((folder / "english").glob("*.jsonl")) for case in lines(path)]
+    parts = {"zh": Cases(own + polite), "en": Cases(english, "en")}
+    print(f"{len(own)} labelled turns, {len(polite)} polite ones, {len(english)} English ones")
+    words = {language: train_words(cases) | train_screen(cases, len(own if language == "zh" else english)) for language, cases in parts.items()}
 
     sentences = encoder(given.models)
     if given.adapter is None:
@@ -274,39 +285,46 @@ def main() -> None:
             rank=given.rank, epochs=given.epochs, rate=given.rate, layer_rate=2 * given.rate, seed=given.seed,
             threads=given.threads, bfloat16=given.bfloat16,
         )  # fmt: skip
-        train_meaning(sentences, cases, plan, given.kept)
+        train_meaning(sentences, list(parts.values()), plan, given.kept)
     readers: list[heads.Reader] = []
     if given.beside:
         with np.load(heads.DATA / heads.MEANING) as data:
             readers += [heads.reader(dict(data), number) for number in given.beside]
     readers += [heads.reader({f"0/{name}": value for name, value in meaning_data(given.adapter or given.kept).items()}, 0)]
 
-    tune, calm = Cases(lines(PROJECT / "tests/language/tune.jsonl")), Cases(polite_cases(given.polite, 0.5, 0.75))
-    voter = heads.Words(**_words(words), mix=None)  # pyright: ignore[reportArgumentType]
-    by_words: list[np.ndarray] = []
-    by_reader: list[list[np.ndarray]] = [[] for _ in readers]  # of each, on both parts
-    for part in (tune, calm):
-        by_words.append(np.concatenate([voter.odds(sequences, stretch) for sequences, stretch in part.stretches()]))
-    for reader, odds in zip(readers, by_reader, strict=True):
-        adapted = encoder(given.models).adapted(reader.adapter)
-        for part in (tune, calm):
-            texts = [features.readings(seen) for seen in part.situations()]
-            vectors = adapted.encode([text for each in texts for text in each])
-            odds.append(reader.odds(heads.mean_of_readings(vectors, [len(each) for each in texts])))
-    faulty = (tune.answers > 0).any(axis=1)
-    words["read_from"] = np.quantile(by_words[0].max(axis=(1, 2))[faulty], 1 - READ_RECALL)
-    print(f"of polite turns {np.mean(by_words[1].max(axis=(1, 2)) >= words['read_from']):.1%} are read by the sentence model")
-    print("words alone")
-    words |= _named("words", weigh([by_words[0]], tune.answers, [by_words[1]]))
-    print("words and meaning")
-    voters = [by_words, *by_reader]
-    meaning = _named("both", weigh([odds[0] for odds in voters], tune.answers, [odds[1] for odds in voters]))
+    tests = PROJECT / "tests/language"
+    tunes = {
+        "zh": [Cases(lines(tests / "tune.jsonl")), Cases(polite_cases(given.polite, 0.5, 0.75))],
+        "en": [Cases(lines(tests / "english_tune.jsonl"), "en")],
+    }
+    adapted = [encoder(given.models).adapted(reader.adapter) for reader in readers]
+    meaning: dict[str, np.ndarray] = {}
+    for language, (tune, *calm) in tunes.items():
+        voter = heads.Words(**_words(words[language]), mix=None)  # pyright: ignore[reportArgumentType]
+        voters = [[np.concatenate([voter.odds(*seen) for seen in part.stretches()]) for part in (tune, *calm)]]
+        voters += [[_read(reader, model, part) for part in (tune, *calm)] for reader, model in zip(readers, adapted, strict=True)]
+        faulty = (tune.answers > 0).any(axis=1)
+        words[language]["read_from"] = np.quantile(voters[0][0].max(axis=(1, 2))[faulty], 1 - READ_RECALL)
+        if calm:
+            told = np.mean(voters[0][1].max(axis=(1, 2)) >= words[language]["read_from"])
+            print(f"of polite turns {told:.1%} are read by the sentence model")
+        for chosen, name, kept in ((voters[:1], "words", words[language]), (voters, heads.BOTH[language], meaning)):
+            print(f"{language}, {name}")
+            kept |= _named(name, weigh([odds[0] for odds in chosen], tune.answers, [odds[1] for odds in chosen] if calm else None))
     meaning |= {f"{number}/{name}": value for number, reader in enumerate(readers) for name, value in _kept(reader).items()}
-    np.savez_compressed(heads.DATA / heads.WORDS, version=np.array(heads.VERSION), **words)  # pyright: ignore[reportArgumentType]
+    for language, found in words.items():
+        np.savez_compressed(heads.DATA / heads.WORDS[language], version=np.array(heads.VERSION), **found)  # pyright: ignore[reportArgumentType]
     np.savez_compressed(
         heads.DATA / heads.MEANING, version=np.array(heads.VERSION), fingerprint=np.array(sentences.fingerprint),
         readers=np.array(len(readers)), **meaning,  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
+
+
+def _read(reader: heads.Reader, model, cases: Cases) -> np.ndarray:
+    """(cases, families, 2) a reader's log-odds."""
+    texts = cases.readings()
+    vectors = model.encode([text for each in texts for text in each])
+    return reader.odds(heads.mean_of_readings(vectors, [len(each) for each in texts]))
 
 
 def _kept(reader: heads.Reader) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ class Block:
     def __init__(
         self, conversations: Sequence[Conversation], matcher: Matcher, patterns: Patterns, grammar: Grammar
     ) -> None:
-        self.conversations = conversations
+        self.conversations, self.language = conversations, matcher.language
         self.grammar = grammar
         self.firsts = [0]
         for conversation in conversations:

@@ -17,7 +17,7 @@ from scoring_rules.conversation import Conversation
 from scoring_rules.finder import ANYONE, ANYWHERE, KNOWN, UNKNOWN, Finder, Scope, State, steps_of
 from scoring_rules.grammar import Interval
 from scoring_rules.match import sentence_ends
-from scoring_rules.meaning import Encoder, Judges
+from scoring_rules.meaning import Encoder, Judges, Vectors
 from scoring_rules.model import Condition, Expect, FindingStatus, Outcome, Pack, Place, Reason, Rule
 from scoring_rules.places import edge, place, window
 from scoring_rules.plan import Plan, compile_plan
@@ -84,7 +84,8 @@ class Evaluator:
         self._passed = {
             language: [_plain(rule.id, PASS) for rule in plan.rules] for language, plan in self._plans.items()
         }
-        self._judges = Judges(encoder)
+        self._vectors = Vectors(encoder)
+        self._judges = {language: Judges(self._vectors, language) for language in pack.languages}
 
     def run(self, conversation: Conversation) -> tuple[RuleResult, ...]:
         """One result a rule of the conversation's language, in the pack's order; none for a language without a pack."""
@@ -112,9 +113,10 @@ class Evaluator:
     def _results(self, plan: Plan, group: Sequence[Conversation], considered: list[Considered] | None) -> list[list[RuleResult]]:
         block = Block(group, plan.matcher, plan.patterns, plan.grammar)
         results, steps = [self._passed[plan.language].copy() for _ in group], self._steps[plan.language]
+        judges = self._judges[plan.language]
         every: list[tuple[Finder, Sequence[int]]] = []
         for number in range(len(group)):
-            finder = Finder(plan, Call(block, number, self.pack.scoring.confidence.word), self._judges, steps)
+            finder = Finder(plan, Call(block, number, self.pack.scoring.confidence.word), judges, steps)
             awake = set(plan.always).union(*[plan.wakes[root] for root in plan.wakes.keys() & finder.open])
             every.append((finder, sorted(awake)))
         pending = every
@@ -132,7 +134,7 @@ class Evaluator:
                     again.append((finder, waiting))
             if not block.wanted:
                 break
-            self._judges.encode(list(block.wanted))
+            self._vectors.encode(list(block.wanted))
             pending = again
         for finder, _ in every:
             finder.call.memory.clear()  # half-asked generators hold their finder: a cycle

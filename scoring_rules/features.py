@@ -8,7 +8,7 @@ that nobody had tuned on they added 0.009 to an average precision of 0.848, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,19 +39,41 @@ class Situation(NamedTuple):
     after: str = ""  # what the speaker then says
 
 
+class Lens:
+    """What is seen of a language: the lengths of its sequences, by field and for the screen, and how many characters it
+    takes for what Chinese says in one."""
+
+    def __init__(self, lengths: Mapping[str, Sequence[int]], screen: Sequence[int], wide: float) -> None:
+        self.lengths, self.screen, self.wide = lengths, screen, wide
+        self.kinds = [(number, length) for number, field in enumerate(FIELDS) for length in lengths[field]]
+        self.field_of = np.array([number for number, _ in self.kinds])
+        self.length_of = np.array([length for _, length in self.kinds])
+        self.field_begins = np.searchsorted(self.field_of, np.arange(len(FIELDS)))
+        self.heard = {field: int(reach * wide) for field, reach in HEARD.items()}
+
+
+CHINESE = Lens(LENGTHS, SCREEN_LENGTHS, 1.0)
+ENGLISH = Lens({"here": (3, 4, 5), "sound": (6,), "asked": (4,), "after": (4,)}, (3, 4, 5), 2.5)
+
+
+def lens_of(language: str) -> Lens:
+    return ENGLISH if language.startswith("en") else CHINESE
+
+
 def bare(text: str) -> str:
     """Without punctuation; pauses and marks become single spaces."""
     return _MARKS.sub(" ", text).strip()
 
 
 def situation(
-    turns: Sequence[tuple[str | None, str]], index: int, part: tuple[int, int] | None = None
+    turns: Sequence[tuple[str | None, str]], index: int, part: tuple[int, int] | None = None, lens: Lens = CHINESE
 ) -> Situation:
     """The situation of turn `index` of (role, text) turns, or of a part of it (characters).
 
     Turns of one role that follow each other belong together before the turn, and stand apart after it: what an agent
     adds in a turn of their own is the next turn. Around a part stands the rest of its turn.
     """
+    reach = {name: int(characters * lens.wide) for name, characters in REACH.items()}
     role, text = turns[index]
     start, end = part or (0, len(text))
     asked: list[str] = []
@@ -68,19 +90,19 @@ def situation(
         place += 1
     after = bare(turns[place][1]) if place < len(turns) else ""
     return Situation(
-        bare(text[start:end])[: REACH["here"]],
-        before[-REACH["before"] :],
-        bare(" ".join(asked))[-REACH["asked"] :],
-        "" if rest else bare(" ".join(between))[: REACH["between"]],
-        f"{rest} {after}".strip()[: REACH["after"]],
+        bare(text[start:end])[: reach["here"]],
+        before[-reach["before"] :],
+        bare(" ".join(asked))[-reach["asked"] :],
+        "" if rest else bare(" ".join(between))[: reach["between"]],
+        f"{rest} {after}".strip()[: reach["after"]],
     )
 
 
-def sentence(seen: Situation) -> str:
-    """The situation as one text for the sentence model."""
+def sentence(seen: Situation, lens: Lens = CHINESE) -> str:
+    """The situation as one text for the sentence model; who says what is told in Chinese, whatever the language."""
     parts = []
     if seen.before:
-        parts.append("客服 " + seen.before[-BEFORE_SHOWN:])
+        parts.append("客服 " + seen.before[-int(BEFORE_SHOWN * lens.wide) :])
     if seen.asked:
         parts.append("客户 " + seen.asked)
     parts.append("客服说 " + seen.here)
@@ -93,14 +115,14 @@ def sentence(seen: Situation) -> str:
     return " ".join(parts)
 
 
-def readings(seen: Situation) -> tuple[str, ...]:
+def readings(seen: Situation, lens: Lens = CHINESE) -> tuple[str, ...]:
     """The texts of which a reader's vector is the mean: with what the speaker said before the question, and without it.
 
     In a whole call there is nearly always such a sentence, often about something else; most training turns have none.
     """
     if not (seen.before and seen.asked):
-        return (sentence(seen),)
-    return sentence(seen), sentence(seen._replace(before=""))
+        return (sentence(seen, lens),)
+    return sentence(seen, lens), sentence(seen._replace(before=""), lens)
 
 
 # --- character sequences -----------------------------------------------------------------------------------
@@ -131,15 +153,17 @@ class Sequences:
     sounds, of what was asked before it, and of what its speaker says next; empty where low == high.
     """
 
-    def __init__(self, compact: str, roles: Sequence[str | None], calls: Sequence[int] = ()) -> None:
+    def __init__(
+        self, compact: str, roles: Sequence[str | None], calls: Sequence[int] = (), lens: Lens = CHINESE
+    ) -> None:
         """compact: all turns, each between two BREAK characters; calls: the call of each turn, one call by default."""
-        self.roles = roles
+        self.roles, self.lens = roles, lens
         values = read(compact)
         breaks = np.flatnonzero(values == BREAK)
         self.first, self.last = breaks[:-1] + 1, breaks[1:]  # (turns,) of each turn, between its breaks
         heard = sound_table()[np.minimum(values, 0xFFFF)]
         texts = {"here": values, "sound": heard, "asked": values, "after": values}
-        parts = [slots(texts[FIELDS[number]], length, number) + (number << BITS) for number, length in _KINDS]
+        parts = [slots(texts[FIELDS[number]], length, number) + (number << BITS) for number, length in lens.kinds]
         self._slots = np.concatenate(parts)
         self._begins = np.concatenate(([0], np.cumsum([len(part) for part in parts])[:-1]))
         self._before, self._next = _neighbours(roles, calls or (0,) * len(roles))
@@ -150,10 +174,10 @@ class Sequences:
         before, following = self._before[chosen], self._next[chosen]
         here = np.stack([self.first[chosen] - 1, self.last[chosen] + 1], axis=1)
         asked = np.stack([self.first[before] - 1, self.last[chosen - 1] + 1], axis=1)
-        asked[:, 0] = np.maximum(asked[:, 0], asked[:, 1] - HEARD["asked"])
+        asked[:, 0] = np.maximum(asked[:, 0], asked[:, 1] - self.lens.heard["asked"])
         asked[before == chosen] = 0
         after = np.stack([self.first[following] - 1, self.last[following] + 1], axis=1)
-        after[:, 1] = np.minimum(after[:, 1], after[:, 0] + HEARD["after"])
+        after[:, 1] = np.minimum(after[:, 1], after[:, 0] + self.lens.heard["after"])
         after[following < 0] = 0
         return np.concatenate([here, here, asked, after], axis=1)
 
@@ -166,21 +190,23 @@ class Sequences:
         stretches[:, 1] = stretches[:, 3] = highs + (highs == last)
         cut = highs < last
         stretches[cut, 6] = highs[cut]
-        stretches[cut, 7] = np.minimum(last[cut] + 1, highs[cut] + HEARD["after"])
+        stretches[cut, 7] = np.minimum(last[cut] + 1, highs[cut] + self.lens.heard["after"])
         return stretches
 
     def of(self, stretches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A sparse matrix by rows of (stretches, fields · 2^BITS): slots, values, and where each row begins and the last ends."""
-        spans = stretches.reshape(-1, len(FIELDS), 2)[:, _FIELD_OF]  # (stretches, kinds, 2)
-        lengths = np.maximum(spans[..., 1] - spans[..., 0] - _LENGTH_OF + 1, 0)
-        counts = np.add.reduceat(lengths, _FIELD_BEGINS, axis=1)  # (stretches, fields)
+        lens = self.lens
+        spans = stretches.reshape(-1, len(FIELDS), 2)[:, lens.field_of]  # (stretches, kinds, 2)
+        lengths = np.maximum(spans[..., 1] - spans[..., 0] - lens.length_of + 1, 0)
+        counts = np.add.reduceat(lengths, lens.field_begins, axis=1)  # (stretches, fields)
         values = _WEIGHT * ((counts * _WEIGHT**2).sum(axis=1, keepdims=True) + 1e-9) ** -DAMPING
         sizes = lengths.ravel()
         ends = np.cumsum(sizes)
         total = int(ends[-1]) if len(ends) else 0
         places = np.repeat((self._begins + spans[..., 0]).ravel() - (ends - sizes), sizes) + np.arange(total)
-        rows = np.concatenate(([0], ends[len(_FIELD_OF) - 1 :: len(_FIELD_OF)]))
-        return self._slots[places], np.repeat(values[:, _FIELD_OF].astype(np.float32).ravel(), sizes), rows
+        kinds = len(lens.field_of)
+        rows = np.concatenate(([0], ends[kinds - 1 :: kinds]))
+        return self._slots[places], np.repeat(values[:, lens.field_of].astype(np.float32).ravel(), sizes), rows
 
     def weighed(self, stretches: np.ndarray, table: np.ndarray) -> np.ndarray:
         """(stretches, columns) sums of the rows of a (fields · 2^BITS, columns) float32 table."""
@@ -190,10 +216,6 @@ class Sequences:
         return csr_array((values, slots_, rows.astype(np.int32)), shape=(len(stretches), len(table))) @ table
 
 
-_KINDS = [(number, length) for number, field in enumerate(FIELDS) for length in LENGTHS[field]]
-_FIELD_OF = np.array([number for number, _ in _KINDS])
-_LENGTH_OF = np.array([length for _, length in _KINDS])
-_FIELD_BEGINS = np.searchsorted(_FIELD_OF, np.arange(len(FIELDS)))
 _WEIGHT = np.array([WEIGHT[field] for field in FIELDS])
 
 
@@ -219,7 +241,7 @@ def _neighbours(roles: Sequence[str | None], calls: Sequence[int]) -> tuple[np.n
 # --- the screen: which turns are worth a look -----------------------------------------------------------------
 
 
-def screen_scores(compact: str, table: np.ndarray, intercept: float) -> np.ndarray:
+def screen_scores(compact: str, table: np.ndarray, intercept: float, lens: Lens = CHINESE) -> np.ndarray:
     """(turns,) log-odds that a turn is worth a look, for all turns of a call at once.
 
     compact: the call's turns, each between two BREAK characters (text.Views.compact); table: (2^BITS,) float32.
@@ -229,7 +251,7 @@ def screen_scores(compact: str, table: np.ndarray, intercept: float) -> np.ndarr
     first, last = breaks[:-1], breaks[1:]
     total = np.zeros(len(first), dtype=np.float64)
     count = np.zeros(len(first), dtype=np.int64)
-    for length in SCREEN_LENGTHS:
+    for length in lens.screen:
         weights = table[slots(values, length, SCREEN_FIELD)]
         running = np.concatenate(([0.0], np.cumsum(weights, dtype=np.float64)))
         end = np.maximum(last - length + 2, first)

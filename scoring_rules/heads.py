@@ -19,11 +19,13 @@ import numpy as np
 from scoring_rules import features
 from scoring_rules.block import Block
 from scoring_rules.call import Hit
-from scoring_rules.features import Sequences, Situation
+from scoring_rules.features import Lens, Sequences, Situation
 from scoring_rules.grammar import Interval
 
 DATA = Path(__file__).parent / "data"
-WORDS, MEANING = "heads.words.npz", "heads.meaning.npz"
+WORDS = {"zh": "heads.words.npz", "en": "heads.words.en.npz"}
+MEANING = "heads.meaning.npz"
+BOTH = {"zh": "both", "en": "both_en"}  # names of the readers' weights beside a language's words
 VERSION = 3  # raised when features.py changes what is seen
 CONFIRMED, MITIGATED_ANSWER = 0, 1  # columns; "none" is what they are weighed against
 MITIGATED, CLEAN, UNEXCUSED = ".mitigated", ".clean", ".unexcused"  # further questions about a family
@@ -191,11 +193,15 @@ class Candidates:
     stretches: np.ndarray  # (hits, 8), see features.Sequences
 
 
+def lens_of(block: Block) -> Lens:
+    return features.lens_of(block.language)
+
+
 def sequences_of(block: Block) -> Sequences:
     """The block's character sequences, hashed once for all heads."""
     known = block.memory.get(Sequences)
     if known is None:
-        known = block.memory[Sequences] = Sequences(block.view.compact, block.roles, block.calls)
+        known = block.memory[Sequences] = Sequences(block.view.compact, block.roles, block.calls, lens_of(block))
     return known  # type: ignore[return-value]
 
 
@@ -209,14 +215,15 @@ def candidates(block: Block, words: Words) -> Candidates:
 
 def _candidates(block: Block, words: Words) -> Candidates:
     starts, ends = block.view.starts, block.view.ends
-    scores = features.screen_scores(block.view.compact, words.screen, words.screen_bias)
-    long = np.array(ends) - np.array(starts) > LONG_TURN
+    lens = lens_of(block)
+    scores = features.screen_scores(block.view.compact, words.screen, words.screen_bias, lens)
+    long = np.array(ends) - np.array(starts) > LONG_TURN * lens.wide
     worth = np.array([role == "agent" for role in block.roles], dtype=bool) & ((scores >= words.screen_from) | long)
     hits: list[Hit] = []
     turns: list[int] = []  # of the block, one for each hit
     for turn in np.flatnonzero(worth).tolist():
         own = turn - block.firsts[block.calls[turn]]
-        parts = _parts(block.clauses(turn)) if long[turn] else [(starts[turn], ends[turn])]
+        parts = _parts(block.clauses(turn), PART * lens.wide) if long[turn] else [(starts[turn], ends[turn])]
         hits += [Hit(start, end, own, "head") for start, end in parts]
         turns += [turn] * len(parts)
     stretches = stretches_of(block, turns, [(hit.start, hit.end) for hit in hits])
@@ -224,11 +231,11 @@ def _candidates(block: Block, words: Words) -> Candidates:
     return Candidates(tuple(hits), tuple(calls), stretches)
 
 
-def _parts(clauses: Sequence[Interval]) -> list[Interval]:
+def _parts(clauses: Sequence[Interval], longest: float) -> list[Interval]:
     """A long turn cut between clauses."""
     parts: list[Interval] = []
     for low, high in clauses:
-        if parts and high - parts[-1][0] <= PART:
+        if parts and high - parts[-1][0] <= longest:
             parts[-1] = (parts[-1][0], high)
         else:
             parts.append((low, high))
@@ -252,7 +259,7 @@ def situation(block: Block, call: int, hit: Hit) -> Situation:
             for turn in range(block.firsts[call], block.firsts[call + 1])
         ]
     base = block.view.starts[block.firsts[call] + hit.turn]
-    return features.situation(known, hit.turn, (hit.start - base, hit.end - base))  # type: ignore[arg-type]
+    return features.situation(known, hit.turn, (hit.start - base, hit.end - base), lens_of(block))  # type: ignore[arg-type]
 
 
 # --- data ------------------------------------------------------------------------------------------------------
@@ -263,9 +270,9 @@ def _mix(data: Any, voters: str) -> Mix:
 
 
 @cache
-def load_words(folder: Path = DATA) -> Words | None:
-    """The voter of words; None where none was trained on these features."""
-    path = folder / WORDS
+def load_words(language: str = "zh", folder: Path = DATA) -> Words | None:
+    """A language's voter of words; None where none was trained on these features."""
+    path = folder / WORDS.get(language, "")
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as data:
@@ -284,16 +291,24 @@ def load_words(folder: Path = DATA) -> Words | None:
 
 
 @cache
-def load_meaning(fingerprint: str, folder: Path = DATA) -> Meaning | None:
-    """The readers for a sentence model; None where none was trained on that model and these features."""
+def load_meaning(fingerprint: str, language: str = "zh", folder: Path = DATA) -> Meaning | None:
+    """The readers for a sentence model, as they vote in a language; None where none was trained for both and these features."""
     path = folder / MEANING
-    if not path.is_file():
+    if not path.is_file() or language not in BOTH:
         return None
     with np.load(path, allow_pickle=False) as data:
-        if int(data["version"]) != VERSION or str(data["fingerprint"]) != fingerprint:
+        if int(data["version"]) != VERSION or str(data["fingerprint"]) != fingerprint or f"{BOTH[language]}_slopes" not in data:
             return None
-        readers = tuple(reader({name: data[name] for name in data.files}, number) for number in range(int(data["readers"])))
-        return Meaning(readers, _mix(data, "both"))
+        return Meaning(load_readers(fingerprint, folder), _mix(data, BOTH[language]))
+
+
+@cache
+def load_readers(fingerprint: str, folder: Path = DATA) -> tuple[Reader, ...]:
+    """The readers for a sentence model, which all languages share."""
+    with np.load(folder / MEANING, allow_pickle=False) as data:
+        if str(data["fingerprint"]) != fingerprint:
+            return ()
+        return tuple(reader({name: data[name] for name in data.files}, number) for number in range(int(data["readers"])))
 
 
 def reader(data: Mapping[str, np.ndarray], number: int) -> Reader:

@@ -44,50 +44,59 @@ class Encoder(Protocol):
 ADAPTED = "\0"  # before texts that are wanted from the adapted sentence models
 
 
-class Judges(Minds):
-    """Judges of meaning with a cache. Texts that are not yet encoded are asked for, and judged in the next round.
-
-    Without a sentence model, or with another than the heads were trained on, the heads vote by words alone.
-    """
+class Vectors:
+    """Vectors of texts, kept: those of a sentence model and, for texts marked ADAPTED, of each reader's adapted one."""
 
     def __init__(self, encoder: Encoder | None) -> None:
         self.encoder = encoder
-        self.acts = load_acts()
-        self.words = heads.load_words()
-        self.meaning = None if encoder is None or self.words is None else heads.load_meaning(encoder.fingerprint)
-        self._acts = () if self.acts is None else self.acts.columns.keys()
-        self._questions = frozenset((*self._acts, *(() if self.words is None else heads.questions(self.words.families))))
         self._adapted: list[Encoder] = []  # one a reader, loaded when first asked
-        self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._exemplars: dict[tuple[str, ...], np.ndarray] = {}
-        self._thresholds: dict[tuple[str, ...], float] = {}
-        self._background: np.ndarray | None = None
+        self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def encode(self, texts: list[str]) -> None:
         """Encodes in one batch what is asked for and not known."""
         assert self.encoder is not None
-        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        new = [text for text in dict.fromkeys(texts) if text not in self._kept]
         plain = [text for text in new if not text.startswith(ADAPTED)]
         if plain:
-            self._vectors.update(zip(plain, self.encoder.encode(plain), strict=True))
+            self._kept.update(zip(plain, self.encoder.encode(plain), strict=True))
         marked = [text for text in new if text.startswith(ADAPTED)]
-        if marked and self.meaning is not None:
+        if marked:
             if not self._adapted:
-                self._adapted = [self.encoder.adapted(reader.adapter) for reader in self.meaning.readers]
+                self._adapted = [self.encoder.adapted(reader.adapter) for reader in heads.load_readers(self.encoder.fingerprint)]
             bare = [text.removeprefix(ADAPTED) for text in marked]
             found = np.concatenate([encoder.encode(bare) for encoder in self._adapted], axis=1)
-            self._vectors.update(zip(marked, found, strict=True))
-        while len(self._vectors) > max(CACHED_TEXTS, len(texts)):
-            self._vectors.popitem(last=False)
+            self._kept.update(zip(marked, found, strict=True))
+        while len(self._kept) > max(CACHED_TEXTS, len(texts)):
+            self._kept.popitem(last=False)
 
-    def vectors(self, texts: Sequence[str], call: Call) -> np.ndarray | None:
+    def of(self, texts: Sequence[str], call: Call) -> np.ndarray | None:
         """(texts, dimensions), or None after asking for those that are missing."""
-        missing = [text for text in texts if text not in self._vectors]
+        missing = [text for text in texts if text not in self._kept]
         if missing:
             call.block.wanted.update(dict.fromkeys(missing))
             call.waiting = True
             return None
-        return np.stack([self._vectors[text] for text in texts])
+        return np.stack([self._kept[text] for text in texts])
+
+
+class Judges(Minds):
+    """Judges of meaning in one language. Texts that are not yet encoded are asked for, and judged in the next round.
+
+    Without a sentence model, or with another than the heads were trained on, the heads vote by words alone.
+    """
+
+    def __init__(self, vectors: Vectors, language: str) -> None:
+        self.encoder = encoder = vectors.encoder
+        self.vectors = vectors.of
+        self.acts = load_acts() if language == "zh" else None
+        self.words = heads.load_words(language)
+        self.meaning = None if encoder is None or self.words is None else heads.load_meaning(encoder.fingerprint, language)
+        self._lens = features.lens_of(language)
+        self._acts = () if self.acts is None else self.acts.columns.keys()
+        self._questions = frozenset((*self._acts, *(() if self.words is None else heads.questions(self.words.families))))
+        self._exemplars: dict[tuple[str, ...], np.ndarray] = {}
+        self._thresholds: dict[tuple[str, ...], float] = {}
+        self._background: np.ndarray | None = None
 
     def missing(self, test: Meaning | Head) -> Reason | None:
         if isinstance(test, Head):
@@ -185,7 +194,7 @@ class Judges(Minds):
         if known is None:
             worth = heads.candidates(block, self.words)
             known = block.memory[ADAPTED] = [
-                tuple(ADAPTED + text for text in features.readings(heads.situation(block, worth.calls[n], worth.hits[n])))
+                tuple(ADAPTED + text for text in features.readings(heads.situation(block, worth.calls[n], worth.hits[n]), self._lens))
                 for n in chosen.tolist()
             ]
         return known  # type: ignore[return-value]

@@ -108,11 +108,11 @@ def test_a_question_is_answered_by_the_total(confirmed: float, mitigated: float,
 
 def test_heads_are_bound_to_what_they_were_trained_on(tmp_path: Path) -> None:
     assert heads.load_meaning("another model") is None
-    with np.load(heads.DATA / heads.WORDS) as data:
+    with np.load(heads.DATA / heads.WORDS["zh"]) as data:
         changed = {name: data[name] for name in data.files} | {"version": np.array(heads.VERSION + 1)}
-    np.savez(tmp_path / heads.WORDS, **changed)  # pyright: ignore[reportArgumentType]
-    assert heads.load_words(tmp_path) is None
-    assert heads.load_words(tmp_path / "nowhere") is None
+    np.savez(tmp_path / heads.WORDS["zh"], **changed)  # pyright: ignore[reportArgumentType]
+    assert heads.load_words("zh", tmp_path) is None
+    assert heads.load_words("zh", tmp_path / "nowhere") is None
     words = heads.load_words()
     assert words is not None
     assert len(words.families) == 10
@@ -195,8 +195,8 @@ def test_only_what_the_words_do_not_clear_is_read(sentences, monkeypatch: pytest
     """A few turns in a hundred of ordinary talk cost the sentence model's time; a fault among them is read."""
     read: list[str] = []
     judge = Evaluator(load_pack(("zh",)), sentences)
-    encode = judge._judges.encode
-    monkeypatch.setattr(judge._judges, "encode", lambda texts: (read.extend(texts), encode(texts)))
+    encode = judge._vectors.encode
+    monkeypatch.setattr(judge._vectors, "encode", lambda texts: (read.extend(texts), encode(texts)))
     calm = [dialogue([(C, asked), (A, said)]) for asked, said in ORDINARY]
     results = list(judge.run_all([*calm, dialogue([(C, "能退吗"), (A, "这个我真没办法给您弄")])]))
     assert len(read) <= len(ORDINARY) // 2
