@@ -26,6 +26,7 @@ from scoring_rules.text import views
 
 INVERSE_PENALTY = 30.0
 SURE_PRECISION = {"agent": 0.93, "customer": 0.95}  # what customers do decides which rules apply at all
+LEAST = 0.3  # log-odds: what is hardly likelier than not is not said
 FOLDS = 5
 SAME_AS = {  # labels of positives.jsonl → acts
     "opening.offer_help": "act.offer_help",
@@ -102,7 +103,7 @@ def main() -> None:
         order = np.argsort(-odds)
         right = np.cumsum(truth[order]) / np.arange(1, len(order) + 1)
         reached = np.where(right >= SURE_PRECISION[acts.role_of(act)])[0]
-        sure[column] = max(0.0, odds[order][reached.max()] if len(reached) else odds.max() + 1)
+        sure[column] = max(LEAST, odds[order][reached.max()] if len(reached) else odds.max() + 1)
         said = odds >= sure[column]
         print(f"{act:24s} {truth.sum():4d} of {len(mine):4d}  precision {truth[said].mean():.2f}  recall {said[truth].mean():.2f}")
         model.fit(sparse.vstack([clean[mine], noisy[mine]]), np.tile(truth, 2))
