@@ -25,6 +25,7 @@ from scoring_rules.grammar import Interval
 DATA = Path(__file__).parent / "data"
 WORDS = {"zh": "heads.words.npz", "en": "heads.words.en.npz"}
 MEANING = "heads.meaning.npz"
+ALONE = frozenset({"zh"})  # languages of which the words may vote without a reader; in English they only help the readers
 BOTH = {"zh": "both", "en": "both_en"}  # names of the readers' weights beside a language's words
 VERSION = 3  # raised when features.py changes what is seen
 CONFIRMED, MITIGATED_ANSWER = 0, 1  # columns; "none" is what they are weighed against

@@ -82,7 +82,8 @@ class Vectors:
 class Judges(Minds):
     """Judges of meaning in one language. Texts that are not yet encoded are asked for, and judged in the next round.
 
-    Without a sentence model, or with another than the heads were trained on, the heads vote by words alone.
+    Without a sentence model, or with another than the heads were trained on, the heads vote by words alone where that is
+    good enough, and are not evaluated elsewhere.
     """
 
     def __init__(self, vectors: Vectors, language: str) -> None:
@@ -93,14 +94,18 @@ class Judges(Minds):
         self.meaning = None if encoder is None or self.words is None else heads.load_meaning(encoder.fingerprint, language)
         self._lens = features.lens_of(language)
         self._acts = () if self.acts is None else self.acts.columns.keys()
-        self._questions = frozenset((*self._acts, *(() if self.words is None else heads.questions(self.words.families))))
+        self._families = () if self.words is None else heads.questions(self.words.families)
+        voting = self.meaning is not None or language in heads.ALONE
+        self._questions = frozenset((*self._acts, *(self._families if voting else ())))
         self._exemplars: dict[tuple[str, ...], np.ndarray] = {}
         self._thresholds: dict[tuple[str, ...], float] = {}
         self._background: np.ndarray | None = None
 
     def missing(self, test: Meaning | Head) -> Reason | None:
         if isinstance(test, Head):
-            return None if test.question in self._questions else Reason.NO_HEAD
+            if test.question in self._questions:
+                return None
+            return Reason.NO_ENCODER if self.encoder is None and test.question in self._families else Reason.NO_HEAD
         if self.encoder is None:
             return Reason.NO_ENCODER
         return None if self._threshold(test) is not None else Reason.UNCALIBRATED
