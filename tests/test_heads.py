@@ -118,6 +118,28 @@ def test_heads_are_bound_to_what_they_were_trained_on(tmp_path: Path) -> None:
     assert len(words.families) == 10
 
 
+def test_english_heads_vote_with_the_sentence_model_alone_and_patterns_without_it() -> None:
+    judge = Evaluator(load_pack(("en",)))
+    assert heads.load_words("en") is not None
+    assert heads.load_words("fr") is None
+    results = {one.rule: one for one in judge.run(dialogue([(C, "can you refund it"), (A, "no i cant do that")], "en"))}
+    assert results["neg.cannot"].outcome == "fail"
+    assert "no_encoder" in results["neg.cannot"].unevaluated
+    assert results["conduct.overpromise"].outcome == "pass"
+
+
+def test_english_is_read_with_as_much_around_it_as_mandarin() -> None:
+    words = "the parcel you sent came back because nobody was at home when the driver called at noon"
+    turns = [(C, words), (A, "I can't do that")]
+    assert len(situation(turns, 1).asked) < len(words) // 2 + 20
+    assert situation(turns, 1, lens=features.ENGLISH).asked == words
+    compact = views([text for _, text in turns], "en").compact
+    found = Sequences(compact, [C, A], lens=features.ENGLISH)
+    places, values, rows = found.of(found.turns([1]))
+    assert len(places) == len(values) == rows[-1] > 0
+    assert places.max() < len(FIELDS) << features.BITS
+
+
 def test_long_turns_are_judged_in_parts_and_the_clause_is_named() -> None:
     calm = "您好，我先帮您查一下订单，您稍等片刻，这边看到您上周买了一台冰箱，下单时间是周一上午，"
     fault = "这个真的没办法给您弄，"
@@ -150,10 +172,11 @@ def evaluator(sentences) -> Evaluator:
 
 
 @pytest.mark.models
-def test_the_examples_of_the_pack_hold_with_the_sentence_model(evaluator: Evaluator, sentences) -> None:
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_the_examples_of_the_pack_hold_with_the_sentence_model(language: str, sentences) -> None:
     from scoring_rules.checks import cases_of
 
-    checked = [case.run() for case in cases_of(evaluator.pack, sentences)]
+    checked = [case.run() for case in cases_of(load_pack((language,)), sentences)]
     assert [f"{one.example.origin}: {one.rule.id} expects {one.example.expect}, got {one.got}" for one in checked if not one.good] == []
 
 
@@ -170,6 +193,20 @@ def test_the_check_half_keeps_its_figures(evaluator: Evaluator, monkeypatch: pyt
 
 
 CHECK_PRECISION, CHECK_RECALL = 0.84, 0.80
+
+
+@pytest.mark.models
+def test_the_english_check_half_keeps_its_figures(sentences, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PROJECT / "bench"))
+    import language
+
+    cases = [json.loads(line) for line in (PROJECT / "tests/language/english_check.jsonl").read_text("utf-8").splitlines()]
+    total = sum(language.score(Evaluator(load_pack(("en",)), sentences), cases, "en").values(), start=language.Counter())
+    assert total["found"] / (total["found"] + total["false"]) >= ENGLISH_PRECISION
+    assert total["found"] / (total["found"] + total["missed"]) >= ENGLISH_RECALL
+
+
+ENGLISH_PRECISION, ENGLISH_RECALL = 0.75, 0.75
 ORDINARY = [
     ("你好我想查一下快递", "您好，请问您的运单号是多少"),
     ("尾号三三二一", "好的，我看到了，您的包裹今天上午已经到达站点"),
