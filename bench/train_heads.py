@@ -36,10 +36,12 @@ ANSWERS = {"confirmed": 1, "mitigated": 2}
 INVERSE_PENALTY = 60.0
 SCREEN_PENALTY = 3.0
 SCREEN_RECALL = 0.985  # of violations and mitigated ones, cross-validated, pass the screen
-READ_RECALL = 0.985  # of those on the tune half are read by the sentence model
+READ_RECALL = 0.975  # of those on the tune half are read by the sentence model
 POLITE_TURNS = 900
 NOISES = (0.0, 0.02, 0.05, 0.1)  # shares of characters misheard, drawn for each text
-SURE_PRECISION = 0.9  # of the tune half, written to be difficult; thresholds as strict as 0.95 there lost a tenth of what is found
+# Of the tune half, written to be difficult; Mandarin thresholds as strict as 0.95 lost a tenth of what is found. English
+# heads stand beside patterns that have false alarms of their own.
+SURE_PRECISION = {"zh": 0.9, "en": 0.95}
 FALSE_ALARMS = 4.0  # confirmed per 1,000 polite turns and all families together
 DOUBT_SHARE = 0.4  # from this probability on a finding is suspected
 CLEAN_BELOW = -4.0  # log-odds below which a phrase's finding is held back
@@ -214,7 +216,7 @@ def meaning_data(path: Path) -> dict[str, np.ndarray]:
 # --- the vote --------------------------------------------------------------------------------------------------
 
 
-def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray] | None) -> dict[str, np.ndarray]:
+def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray] | None, precision: float) -> dict[str, np.ndarray]:
     """Slopes a voter and answer, intercepts a family, thresholds. odds: of each voter, (cases, families, 2); polite: the
     same of talk that is clean, where there is any."""
     families = answers.shape[1]
@@ -237,9 +239,9 @@ def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray] 
     order = np.argsort(-charged[usable])
     truth = (answers == 1)[usable][order]
     right = np.cumsum(truth) / np.arange(1, len(order) + 1)
-    reached = np.where(right >= SURE_PRECISION)[0]
+    reached = np.where(right >= precision)[0]
     sure = float(charged[usable][order][reached.max()])
-    print(f"  precision {SURE_PRECISION} from {sure:.2f}")
+    print(f"  precision {precision} from {sure:.2f}")
     if polite:
         calm = np.sort(np.where(total(polite)[..., 1] > np.maximum(total(polite)[..., 0], 0), -np.inf, total(polite)[..., 0]).ravel())
         allowed = int(FALSE_ALARMS * len(polite[0]) / 1000)
@@ -273,10 +275,10 @@ def main() -> None:
 
     folder = PROJECT / "bench/training"
     own = [case for path in sorted((folder / "language").glob("*.jsonl")) if path.stem != "positives" for case in lines(path)]
-    polite = polite_cases(given.polite, 0, 0.5)
+    service = polite_cases(given.polite, 0, 0.5)
     english = [case for path in sorted((folder / "english").glob("*.jsonl")) for case in lines(path)]
-    parts = {"zh": Cases(own + polite), "en": Cases(english, "en")}
-    print(f"{len(own)} labelled turns, {len(polite)} polite ones, {len(english)} English ones")
+    parts = {"zh": Cases(own + service), "en": Cases(english, "en")}
+    print(f"{len(own)} labelled turns, {len(service)} polite ones, {len(english)} English ones")
     words = {language: train_words(cases) | train_screen(cases, len(own if language == "zh" else english)) for language, cases in parts.items()}
 
     sentences = encoder(given.models)
@@ -310,7 +312,8 @@ def main() -> None:
             print(f"of polite turns {told:.1%} are read by the sentence model")
         for chosen, name, kept in ((voters[:1], "words", words[language]), (voters, heads.BOTH[language], meaning)):
             print(f"{language}, {name}")
-            kept |= _named(name, weigh([odds[0] for odds in chosen], tune.answers, [odds[1] for odds in chosen] if calm else None))
+            polite = [odds[1] for odds in chosen] if calm else None
+            kept |= _named(name, weigh([odds[0] for odds in chosen], tune.answers, polite, SURE_PRECISION[language]))
     meaning |= {f"{number}/{name}": value for number, reader in enumerate(readers) for name, value in _kept(reader).items()}
     for language, found in words.items():
         np.savez_compressed(heads.DATA / heads.WORDS[language], version=np.array(heads.VERSION), **found)  # pyright: ignore[reportArgumentType]
