@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 from scoring_rules.block import Block
 from scoring_rules.conversation import WordLike
-from scoring_rules.grammar import Interval, Region, piece_at
+from scoring_rules.grammar import FAR, Interval, Region, piece_at
 
-_FAR = 1 << 60
 _SAID = re.compile(r"\w")  # a hyphen that a recogniser puts between digits was not spoken, and cannot be doubted
 RUN_PAUSE = 5.0  # s: from here on the domain calls a silence a finding, so what follows is a new turn
 
@@ -121,7 +120,7 @@ class Call:
     def run_of(self, turn: int) -> Interval:
         """The unbroken run of one role that holds a turn."""
         runs = self.runs(("any",))
-        return runs[bisect_right(runs, (turn, _FAR)) - 1]
+        return runs[bisect_right(runs, (turn, FAR)) - 1]
 
     def run_region(self, turn: int) -> Region:
         """The unbroken run of one role that holds a turn."""
@@ -267,13 +266,13 @@ class Call:
 
 def inside(region: Region, position: int) -> bool:
     """Whether a position lies in a region; an empty turn holds its own start."""
-    index = bisect_right(region, (position, _FAR)) - 1
+    index = bisect_right(region, (position, FAR)) - 1
     return index >= 0 and (position < region[index][1] or position == region[index][0])
 
 
 def touches(region: Region, start: int, end: int) -> bool:
     """Whether [start, end) shares characters with a region."""
-    index = bisect_right(region, (start, _FAR)) - 1
+    index = bisect_right(region, (start, FAR)) - 1
     return (index >= 0 and start < region[index][1]) or (index + 1 < len(region) and region[index + 1][0] < end)
 
 
@@ -288,7 +287,7 @@ def common(one: Region, other: Region) -> Region:
     if not one:
         return ()
     found: list[Interval] = []
-    size, index = len(other), bisect_right(other, (one[0][0], _FAR)) or 1
+    size, index = len(other), bisect_right(other, (one[0][0], FAR)) or 1
     index -= 1
     for interval in one:
         lo, hi = interval
@@ -312,8 +311,8 @@ def common(one: Region, other: Region) -> Region:
 
 def _cut(region: Region, low: int, high: int) -> Region:
     """What of a region lies in one interval that is not empty."""
-    first = max(0, bisect_right(region, (low, _FAR)) - 1)
-    last = bisect_right(region, (high, _FAR))
+    first = max(0, bisect_right(region, (low, FAR)) - 1)
+    last = bisect_right(region, (high, FAR))
     found = list(region[first:last])
     for at in {0, len(found) - 1} if found else ():
         lo, hi = found[at]

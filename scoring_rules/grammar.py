@@ -15,6 +15,7 @@ from scoring_rules.model import Lexicon
 
 Interval = tuple[int, int]
 Region = tuple[Interval, ...]  # sorted, apart
+FAR = 1 << 60  # beyond any position
 _OPENING, _CLOSING = "“‘「『《", "”’」』》"
 _A_NOT_A = r"([\u4e00-\u9fff])[不没]\1|([\u4e00-\u9fff]{2})[不没]\2|有没有|([\u4e00-\u9fff])[不没]\3[\u4e00-\u9fff]"
 _UNSPOKEN = re.compile(r"[\W_]+")
@@ -176,4 +177,4 @@ def _between(cuts: set[int], text: str) -> list[Interval]:
 
 def piece_at(pieces: Sequence[Interval], position: int) -> int:
     """Index of the piece that holds `position` (the last one for the end of the text)."""
-    return max(0, bisect_right(pieces, (position, 1 << 60)) - 1)
+    return max(0, bisect_right(pieces, (position, FAR)) - 1)

@@ -14,6 +14,7 @@ from functools import cache
 import ahocorasick
 import numpy as np
 
+from scoring_rules.grammar import FAR
 from scoring_rules.model import Tolerance
 from scoring_rules.sounds import allowed_differences, readings, sounds
 from scoring_rules.text import BREAK, SENTENCE_END, Points, Views, fold, number_forms, points, string
@@ -148,7 +149,7 @@ class _Places:
             return
         self.call = self._calls[turn]
         following = bisect_right(self._calls, self.call)
-        self.limit = self._starts[following] if following < len(self._starts) else 1 << 60
+        self.limit = self._starts[following] if following < len(self._starts) else FAR
 
 
 def _automaton(entries: Mapping[str, object]) -> ahocorasick.Automaton | None:

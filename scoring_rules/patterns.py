@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 import ahocorasick
 import numpy as np
 
-from scoring_rules.grammar import Region
+from scoring_rules.grammar import FAR, Region
 from scoring_rules.match import PATTERN, Found
-from scoring_rules.text import JOINT, Views, points
+from scoring_rules.text import BMP, JOINT, Views, points
 
 ROLE_BITS = {"agent": 1, "customer": 2}
 OTHER_BIT, ANY_BITS = 4, 7
-_BMP, _FAR = 0x10000, 1 << 60
 BLOCK = 4096  # turns looked at together: bounds the table's memory in calls of any length
 
 
@@ -166,7 +165,7 @@ class Tries:
 
 def _reaches(area: Region, start: int, end: int) -> bool:
     """Whether a region holds a place of a turn where a hit may begin; an empty interval of it holds its own place."""
-    index = bisect_right(area, (start, _FAR)) - 1
+    index = bisect_right(area, (start, FAR)) - 1
     if index >= 0 and start < max(area[index][1], area[index][0] + 1):
         return True
     return index + 1 < len(area) and area[index + 1][0] < end
@@ -183,10 +182,10 @@ class _Tables:
         owners: dict[int, list[tuple[int, int]]],
     ) -> None:
         self.some = bool(words)
-        self.character = np.full(_BMP, -1, dtype=np.int64)  # code point → number of the word that is this one character
+        self.character = np.full(BMP, -1, dtype=np.int64)  # code point → number of the word that is this one character
         self.words: Any = None  # finds the others, each gives its number
         for word, number in words.items():
-            if len(word) == 1 and ord(word) < _BMP:
+            if len(word) == 1 and ord(word) < BMP:
                 self.character[ord(word)] = number
                 continue
             if self.words is None:
@@ -212,7 +211,7 @@ class _Tables:
 
     def said(self, view: Views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(hits,) each: last character, word and turn of every word that stands in the plain text."""
-        single = self.character[np.minimum(points(view.plain), _BMP - 1)]
+        single = self.character[np.minimum(points(view.plain), BMP - 1)]
         at = np.flatnonzero(single >= 0)
         longer = () if self.words is None else self.words.iter(view.plain)
         table = np.fromiter(chain.from_iterable(longer), dtype=np.int64).reshape(-1, 2)

@@ -22,7 +22,7 @@ import numpy as np
 JOINT = " \n "  # between turns: the spaces are word limits for English, and vanish for Chinese
 DROP = 0x110000 - 1  # a code point that no text holds (a non-character): what is to be left out
 BREAK = ord("\n")
-_BMP = 0x10000
+BMP = 0x10000
 _DIGITS = {
     "零": "0", "〇": "0", "一": "1", "壹": "1", "幺": "1", "二": "2", "两": "2", "贰": "2", "三": "3", "叁": "3", "四": "4", "肆": "4",
     "五": "5", "伍": "5", "六": "6", "陆": "6", "七": "7", "柒": "7", "八": "8", "捌": "8", "九": "9", "玖": "9",
@@ -58,20 +58,20 @@ def plain_table(language: str) -> Points:
 def _letters_table() -> Points:
     import opencc
 
-    table = np.arange(_BMP, dtype=np.uint32)
-    for code in range(0x80, _BMP):
+    table = np.arange(BMP, dtype=np.uint32)
+    for code in range(0x80, BMP):
         if 0xD800 <= code < 0xF900:
             continue  # surrogates and private use
         folded = unicodedata.normalize("NFKC", chr(code))
-        if len(folded) == 1 and ord(folded) < _BMP:
+        if len(folded) == 1 and ord(folded) < BMP:
             table[code] = ord(folded)
     han = [*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000), *range(0xF900, 0xFB00)]
     source = [chr(int(table[code])) for code in han]
     simplified = opencc.OpenCC("t2s").convert("\n".join(source)).split("\n")
     for code, old, new in zip(han, source, simplified, strict=True):
-        table[code] = ord(new) if len(new) == 1 and ord(new) < _BMP else ord(old)
-    lower = np.arange(_BMP, dtype=np.uint32)
-    for code in range(_BMP):
+        table[code] = ord(new) if len(new) == 1 and ord(new) < BMP else ord(old)
+    lower = np.arange(BMP, dtype=np.uint32)
+    for code in range(BMP):
         small = chr(code).lower()
         if len(small) == 1:
             lower[code] = ord(small)
@@ -82,9 +82,9 @@ def _letters_table() -> Points:
 def compact_table(language: str) -> Points:
     """(65536,) plain code point → itself, a digit, a space (English) or DROP."""
     english = language == "en"
-    table = np.arange(_BMP, dtype=np.uint32)
+    table = np.arange(BMP, dtype=np.uint32)
     gap = ord(" ") if english else DROP
-    for code in range(_BMP):
+    for code in range(BMP):
         if unicodedata.category(chr(code))[0] in "PZSC" and not 0xE000 <= code < 0xF900:
             table[code] = gap
     for mark in _APOSTROPHES:
@@ -97,8 +97,8 @@ def compact_table(language: str) -> Points:
 
 def _look_up(table: Points, values: Points, beyond: int | None = None) -> Points:
     """Characters beyond the basic plane (rare characters, emoji) stay, or become `beyond`."""
-    found = table[np.minimum(values, _BMP - 1)]
-    high = values >= _BMP
+    found = table[np.minimum(values, BMP - 1)]
+    high = values >= BMP
     if high.any():
         found[high] = values[high] if beyond is None else np.where(values[high] >= 0x1F000, beyond, values[high])
         if beyond is not None:
