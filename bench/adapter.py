@@ -173,5 +173,16 @@ class Learner:
             out[f"{name}/down"] = down.detach().numpy().astype(np.float16)
         return out
 
+    def start_from(self, low_rank: dict[str, tuple[np.ndarray, np.ndarray]], layer: np.ndarray, bias: np.ndarray) -> None:
+        """Goes on from corrections (up, down) and a layer that are known; layer and bias as `arrays` has them."""
+        if set(low_rank) != set(self.corrections) or any(up.shape[1] != self.plan.rank for up, _ in low_rank.values()):
+            raise ValueError("these corrections are of other weights or of another rank")
+        tensor = self.torch.from_numpy
+        for name, pair in self.corrections.items():
+            for parameter, value in zip(pair, low_rank[name], strict=True):
+                parameter.data.copy_(tensor(np.asarray(value, np.float32)))
+        self.layer.weight.data.copy_(tensor(np.asarray(layer / SCALE, np.float32)))
+        self.layer.bias.data.copy_(tensor(np.asarray(bias, np.float32)))
+
     def keep(self, path: Path) -> None:
         np.savez(path, **self.arrays())  # pyright: ignore[reportArgumentType]

@@ -1,6 +1,7 @@
 """Train the heads behind the negative-language rules (scoring_rules/heads.py): the voters, and how they are weighed.
 
-    python bench/train_heads.py --models FOLDER --polite FILE.jsonl [--epochs N] [--adapter FILE.npz] [--beside NUMBER…]
+    python bench/train_heads.py --models FOLDER --polite FILE.jsonl [--epochs N] [--beside NUMBER…]
+        [--reader-only | --adapter FILE.npz…] [--start NUMBER --newest PATTERN… --share N]
 
 Words: a softmax regression a family (none, confirmed, mitigated) over hashed character sequences. Readers: low-rank
 corrections of the sentence model and a layer over its vectors (bench/adapter.py). Both learn from
@@ -9,7 +10,8 @@ service dialogues (the first half of --polite, e.g. CrossWOZ) as clean talk. How
 set on tests/language/tune.jsonl and the third quarter of --polite, which no voter has seen; the last quarter is left
 for bench/language.py to count false alarms on. English has words of its own, from bench/training/english, weighed on
 english_tune.jsonl; the readers learn from both languages. Writes scoring_rules/data/heads.{words,words.en,meaning}.npz.
-With --adapter a trained adapter is taken from that file, which an earlier run wrote. With --beside the readers in force so
+With --start a reader grows from one in force, over what is newest and a share of the rest, instead of from the sentence
+model itself. With --adapter trained readers are taken from files that earlier runs wrote. With --beside the readers in force so
 numbered vote beside it: readers trained on different turns, or from other --seeds, err apart.
 """
 
@@ -18,6 +20,8 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -69,12 +73,14 @@ def heard(turns: Turns, rng: random.Random) -> Turns:
 
 
 class Cases:
-    """Labelled turns: (turns, the one in question), and (cases, families) answers, -1 where none counts."""
+    """Labelled turns: (turns, the one in question), and (cases, families) answers, -1 where none counts. Dear: (cases,)
+    those that every epoch of a reader reads."""
 
-    def __init__(self, cases: list[dict], language: str = "zh") -> None:
+    def __init__(self, cases: list[dict], language: str = "zh", dear: Sequence[bool] | None = None) -> None:
         self.language, self.lens = language, features.lens_of(language)
         self.turns = [(plain(case["turns"], language), marked(case)) for case in cases]
         self.answers = np.array([_answers(case) for case in cases])
+        self.dear = np.ones(len(cases), bool) if dear is None else np.array(dear, bool)
 
     def _heard(self, turns: Turns, rng: random.Random | None) -> Turns:
         """As written or, with dice, as a recogniser of Mandarin might have written them."""
@@ -100,6 +106,16 @@ class Cases:
 def _answers(case: dict) -> list[int]:
     found, open_ones = labels(case), case.get("arguable", ())
     return [-1 if family in open_ones and family not in found else ANSWERS.get(found.get(family, ""), 0) for family in FAMILIES]
+
+
+def labelled(folder: Path, newest: Sequence[str]) -> tuple[list[dict], list[bool]]:
+    """The labelled turns of a folder, and which of them stand in files whose names one of the patterns fits."""
+    cases, dear = [], []
+    for path in sorted(folder.glob("*.jsonl")):
+        if path.stem != "positives":  # labelled for the standard phrases alone
+            cases += lines(path)
+            dear += [any(fnmatch(path.stem, pattern) for pattern in newest)] * (len(cases) - len(dear))
+    return cases, dear
 
 
 def polite_cases(path: Path, first: float, last: float) -> list[dict]:
@@ -188,18 +204,35 @@ def _screened(text: str, cases: Cases) -> tuple[np.ndarray, np.ndarray]:
 # --- meaning ---------------------------------------------------------------------------------------------------
 
 
-def train_meaning(sentences, parts: list[Cases], plan: Plan, kept: Path) -> None:
+def train_meaning(sentences, parts: list[Cases], plan: Plan, kept: Path, start: heads.Reader | None, share: float) -> None:
+    """Each epoch reads the cases that are dear and a share (0–1), drawn anew, of the others."""
     learner = Learner(sentences, len(FAMILIES), 3, plan)
+    if start is not None:
+        learner.start_from(dict(start.low_rank), *three_answers(start))
+    dear = np.concatenate([cases.dear for cases in parts])
+    others = int((~dear).sum() * share)
 
     def rows(rng: random.Random) -> tuple[list[str], np.ndarray]:
         texts = []
         for cases in parts:
             pairs = zip(cases.situations(), cases.situations(rng), strict=True)
             texts += [rng.choice(features.readings(rng.choice(pair), cases.lens)) for pair in pairs]
-        return texts, np.concatenate([cases.answers for cases in parts])
+        drawn = rng.sample([int(number) for number in np.where(~dear)[0]], others)
+        chosen = np.sort(np.concatenate([np.where(dear)[0], np.array(drawn, int)]))
+        return [texts[number] for number in chosen], np.concatenate([cases.answers for cases in parts])[chosen]
 
-    learner.fit(rows, sum(len(cases.turns) for cases in parts), checkpoint=kept.with_suffix(".epoch"))
+    learner.fit(rows, int(dear.sum()) + others, checkpoint=kept.with_suffix(".epoch"))
     learner.keep(kept)
+
+
+def three_answers(reader: heads.Reader) -> tuple[np.ndarray, np.ndarray]:
+    """Layer and bias with the logits of "none", 0, which are not shipped."""
+    layer = reader.layer.reshape(len(FAMILIES), 2, -1)
+    bias = reader.bias.reshape(len(FAMILIES), 2)
+    return (
+        np.concatenate([np.zeros_like(layer[:, :1]), layer], axis=1).reshape(3 * len(FAMILIES), -1),
+        np.concatenate([np.zeros_like(bias[:, :1]), bias], axis=1).reshape(-1),
+    )
 
 
 def meaning_data(path: Path) -> dict[str, np.ndarray]:
@@ -262,7 +295,8 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--models", type=Path, required=True)
     arguments.add_argument("--polite", type=Path, required=True)
-    arguments.add_argument("--adapter", type=Path)
+    arguments.add_argument("--adapter", type=Path, nargs="*", default=[], metavar="FILE.npz", help="readers that earlier runs kept")
+    arguments.add_argument("--reader-only", action="store_true", help="train and keep a reader; leave what is in force as it is")
     arguments.add_argument("--kept", type=Path, default=Path("adapter.npz"), help="where the trained adapter is written")
     arguments.add_argument("--epochs", type=int, default=Plan.epochs)
     arguments.add_argument("--rank", type=int, default=Plan.rank)
@@ -270,29 +304,34 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=Plan.threads)
     arguments.add_argument("--bfloat16", action="store_true")
     arguments.add_argument("--seed", type=int, default=SEED, help="of the reader")
+    arguments.add_argument("--start", type=int, metavar="NUMBER", help="the reader in force that this one grows from")
+    arguments.add_argument("--newest", nargs="*", default=["*"], metavar="PATTERN", help="files of training turns that every epoch reads")
+    arguments.add_argument("--share", type=float, default=0.4, help="of the other turns that an epoch reads, drawn anew each time")
     arguments.add_argument("--beside", type=int, nargs="*", default=[], metavar="NUMBER", help="readers in force that stay, by number")
     given = arguments.parse_args()
 
     folder = PROJECT / "bench/training"
-    own = [case for path in sorted((folder / "language").glob("*.jsonl")) if path.stem != "positives" for case in lines(path)]
+    own, own_dear = labelled(folder / "language", given.newest)
     service = polite_cases(given.polite, 0, 0.5)
-    english = [case for path in sorted((folder / "english").glob("*.jsonl")) for case in lines(path)]
-    parts = {"zh": Cases(own + service), "en": Cases(english, "en")}
+    english, english_dear = labelled(folder / "english", given.newest)
+    calm_dear = [given.newest == ["*"]] * len(service)
+    parts = {"zh": Cases(own + service, dear=own_dear + calm_dear), "en": Cases(english, "en", english_dear)}
     print(f"{len(own)} labelled turns, {len(service)} polite ones, {len(english)} English ones")
-    words = {language: train_words(cases) | train_screen(cases, len(own if language == "zh" else english)) for language, cases in parts.items()}
 
     sentences = encoder(given.models)
-    if given.adapter is None:
+    if not given.adapter:
         plan = Plan(
             rank=given.rank, epochs=given.epochs, rate=given.rate, layer_rate=2 * given.rate, seed=given.seed,
             threads=given.threads, bfloat16=given.bfloat16,
         )  # fmt: skip
-        train_meaning(sentences, list(parts.values()), plan, given.kept)
-    readers: list[heads.Reader] = []
-    if given.beside:
-        with np.load(heads.DATA / heads.MEANING) as data:
-            readers += [heads.reader(dict(data), number) for number in given.beside]
-    readers += [heads.reader({f"0/{name}": value for name, value in meaning_data(given.adapter or given.kept).items()}, 0)]
+        start = None if given.start is None else in_force(given.start)
+        train_meaning(sentences, list(parts.values()), plan, given.kept, start, given.share)
+    if given.reader_only:
+        return
+    words = {language: train_words(cases) | train_screen(cases, len(own if language == "zh" else english)) for language, cases in parts.items()}
+    trained = [meaning_data(path) for path in given.adapter or [given.kept]]
+    readers = [in_force(number) for number in given.beside]
+    readers += [heads.reader({f"0/{name}": value for name, value in data.items()}, 0) for data in trained]
 
     tests = PROJECT / "tests/language"
     tunes = {
@@ -321,6 +360,11 @@ def main() -> None:
         heads.DATA / heads.MEANING, version=np.array(heads.VERSION), fingerprint=np.array(sentences.fingerprint),
         readers=np.array(len(readers)), **meaning,  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
+
+
+def in_force(number: int) -> heads.Reader:
+    with np.load(heads.DATA / heads.MEANING) as data:
+        return heads.reader(dict(data), number)
 
 
 def _read(reader: heads.Reader, model, cases: Cases) -> np.ndarray:
