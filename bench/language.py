@@ -1,6 +1,6 @@
 """Precision and recall of the negative-language rules on labelled turns, and false alarms on polite service talk.
 
-    python bench/language.py tune|check|second|third|fourth|english_tune|english_check|FILE.jsonl… [--models FOLDER] [--polite FILE.jsonl]
+    python bench/language.py tune|check|second|third|fourth|long_tune|long_check|english_tune|english_check|FILE.jsonl… [--models FOLDER] [--polite FILE.jsonl]
 
 Sets named english_… are judged by the English pack, all in one run must be of one language.
 Without --models the rules run on words alone. False alarms are counted on the last quarter of --polite: the rest taught

@@ -7,7 +7,7 @@ Words: a softmax regression a family (none, confirmed, mitigated) over hashed ch
 corrections of the sentence model and a layer over its vectors (bench/adapter.py). Both learn from
 bench/training/language, half of it disturbed by the confusion model of a recogniser (bench/confusion.py), and from polite
 service dialogues (the first half of --polite, e.g. CrossWOZ) as clean talk. How they are weighed, and the thresholds, are
-set on tests/language/tune.jsonl and the third quarter of --polite, which no voter has seen; the last quarter is left
+set on tests/language/{tune,long_tune}.jsonl and the third quarter of --polite, which no voter has seen; the last quarter is left
 for bench/language.py to count false alarms on. English has words of its own, from bench/training/english, weighed on
 english_tune.jsonl; the readers learn from both languages. Writes scoring_rules/data/heads.{words,words.en,meaning}.npz.
 With --start a reader grows from one in force, over what is newest and a share of the rest, instead of from the sentence
@@ -26,11 +26,12 @@ from pathlib import Path
 
 import numpy as np
 from adapter import Learner, Plan
+from among import among, ordinary
 from confusion import Noise, confuse
 from language import FAMILIES, PROJECT, encoder, labels, marked
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from scoring_rules import features, heads
 from scoring_rules.features import Sequences, Situation
@@ -42,6 +43,7 @@ SCREEN_PENALTY = 3.0
 SCREEN_RECALL = 0.985  # of violations and mitigated ones, cross-validated, pass the screen
 READ_RECALL = 0.975  # of those on the tune half are read by the sentence model
 POLITE_TURNS = 900
+AMONG = 0.5  # share of the disturbed turns that stand among other talk
 NOISES = (0.0, 0.02, 0.05, 0.1)  # shares of characters misheard, drawn for each text
 # Of the tune half, written to be difficult; Mandarin thresholds as strict as 0.95 lost a tenth of what is found. English
 # heads stand beside patterns that have false alarms of their own.
@@ -74,20 +76,29 @@ def heard(turns: Turns, rng: random.Random) -> Turns:
 
 class Cases:
     """Labelled turns: (turns, the one in question), and (cases, families) answers, -1 where none counts. Dear: (cases,)
-    those that every epoch of a reader reads."""
+    those that every epoch of a reader reads. Talk: ordinary turns, some of which stand around the one in question."""
 
-    def __init__(self, cases: list[dict], language: str = "zh", dear: Sequence[bool] | None = None) -> None:
+    def __init__(
+        self, cases: list[dict], language: str = "zh", dear: Sequence[bool] | None = None, talk: Sequence[str] = ()
+    ) -> None:
         self.language, self.lens = language, features.lens_of(language)
         self.turns = [(plain(case["turns"], language), marked(case)) for case in cases]
         self.answers = np.array([_answers(case) for case in cases])
         self.dear = np.ones(len(cases), bool) if dear is None else np.array(dear, bool)
+        self.talk = talk
 
-    def _heard(self, turns: Turns, rng: random.Random | None) -> Turns:
-        """As written or, with dice, as a recogniser of Mandarin might have written them."""
-        return turns if rng is None or self.language != "zh" else heard(turns, rng)
+    def heard(self, rng: random.Random | None) -> list[Turns]:
+        """As written or, with dice, some among other talk and all as a recogniser of Mandarin might have written them."""
+        if rng is None or self.language != "zh":
+            return [turns for turns, _ in self.turns]
+        placed = [
+            among(turns, number, self.talk, rng) if self.talk and rng.random() < AMONG else turns for turns, number in self.turns
+        ]
+        return [heard(turns, rng) for turns in placed]
 
     def situations(self, rng: random.Random | None = None) -> list[Situation]:
-        return [features.situation(self._heard(turns, rng), number, lens=self.lens) for turns, number in self.turns]
+        cases = zip(self.heard(rng), self.turns, strict=True)
+        return [features.situation(turns, number, lens=self.lens) for turns, (_, number) in cases]
 
     def readings(self) -> list[tuple[str, ...]]:
         """As the sentence model reads them."""
@@ -96,8 +107,8 @@ class Cases:
     def stretches(self, rng: random.Random | None = None) -> list[tuple[Sequences, np.ndarray]]:
         """As the voter of words sees them."""
         found = []
-        for turns, number in self.turns:
-            view = views([text for _, text in self._heard(turns, rng)], self.language)
+        for turns, (_, number) in zip(self.heard(rng), self.turns, strict=True):
+            view = views([text for _, text in turns], self.language)
             sequences = Sequences(view.compact, [role for role, _ in turns], lens=self.lens)
             found.append((sequences, sequences.turns([number])))
         return found
@@ -170,23 +181,28 @@ def train_words(cases: Cases) -> dict[str, np.ndarray]:
 
 
 def train_screen(cases: Cases, own: int) -> dict[str, np.ndarray]:
-    """The cheap look at every turn. Its threshold is set on the first `own` cases, the labelled ones, cross-validated."""
+    """The cheap look at every turn, as written and among other talk. Its threshold is set on the first `own` cases, the
+    labelled ones, cross-validated."""
     indices, values, ends = [], [], [0]
-    for turns, number in cases.turns:
-        slots, weights = _screened(turns[number][1], cases)
-        indices.append(slots)
-        values.append(weights)
-        ends.append(ends[-1] + len(slots))
-    seen = sparse.csr_matrix((np.concatenate(values), np.concatenate(indices), ends), shape=(len(cases.turns), 1 << features.BITS))
+    for versions in (cases.heard(None), cases.heard(random.Random(SEED))):
+        for turns, (_, number) in zip(versions, cases.turns, strict=True):
+            slots, weights = _screened(turns[number][1], cases)
+            indices.append(slots)
+            values.append(weights)
+            ends.append(ends[-1] + len(slots))
+    count = len(cases.turns)
+    seen = sparse.csr_matrix((np.concatenate(values), np.concatenate(indices), ends), shape=(2 * count, 1 << features.BITS))
     seen.sum_duplicates()
-    wanted = (cases.answers > 0).any(axis=1)
+    wanted = np.tile((cases.answers > 0).any(axis=1), 2)
+    labelled_ones = np.tile(np.arange(count) < own, 2)
     model = LogisticRegression(C=SCREEN_PENALTY, max_iter=400)
-    odds = cross_val_predict(model, seen, wanted, cv=KFold(5, shuffle=True, random_state=SEED), method="decision_function")
+    groups = np.tile(np.random.default_rng(SEED).permutation(count), 2)
+    odds = cross_val_predict(model, seen, wanted, groups=groups, cv=GroupKFold(5), method="decision_function")
     model.fit(seen, wanted)
-    threshold = float(np.quantile(odds[:own][wanted[:own]], 1 - SCREEN_RECALL))
+    threshold = float(np.quantile(odds[labelled_ones & wanted], 1 - SCREEN_RECALL))
     passed = odds >= threshold
-    polite = f", {np.mean(passed[own:]):.0%} of polite turns" if own < len(passed) else ""
-    print(f"screen: {np.mean(passed[:own][~wanted[:own]]):.0%} of hard negatives pass{polite}")
+    polite = f", {np.mean(passed[:count][own:]):.0%} of polite turns" if own < count else ""
+    print(f"screen: {np.mean(passed[labelled_ones & ~wanted]):.0%} of hard negatives pass{polite}")
     return {
         "screen": model.coef_[0].astype(np.float16),
         "screen_bias": np.array(model.intercept_[0]),
@@ -315,7 +331,7 @@ def main() -> None:
     service = polite_cases(given.polite, 0, 0.5)
     english, english_dear = labelled(folder / "english", given.newest)
     calm_dear = [given.newest == ["*"]] * len(service)
-    parts = {"zh": Cases(own + service, dear=own_dear + calm_dear), "en": Cases(english, "en", english_dear)}
+    parts = {"zh": Cases(own + service, dear=own_dear + calm_dear, talk=ordinary(own)), "en": Cases(english, "en", english_dear)}
     print(f"{len(own)} labelled turns, {len(service)} polite ones, {len(english)} English ones")
 
     sentences = encoder(given.models)
@@ -335,7 +351,7 @@ def main() -> None:
 
     tests = PROJECT / "tests/language"
     tunes = {
-        "zh": [Cases(lines(tests / "tune.jsonl")), Cases(polite_cases(given.polite, 0.5, 0.75))],
+        "zh": [Cases(lines(tests / "tune.jsonl") + lines(tests / "long_tune.jsonl")), Cases(polite_cases(given.polite, 0.5, 0.75))],
         "en": [Cases(lines(tests / "english_tune.jsonl"), "en")],
     }
     adapted = [encoder(given.models).adapted(reader.adapter) for reader in readers]
