@@ -73,12 +73,19 @@ FORMULAS = frozenset(
         "closing_wish", "reapology", "asks_satisfied",
     )
 )  # fmt: skip
+# Long stories with hard words, half of them none of it: precision there says little of ordinary talk, so that they teach
+# but set no threshold.
+HARD = frozenset({"t-customer_d2", "t-acts_b4"})
 WRITTEN_FOR = {"t-positives": frozenset(SAME_AS.values()), "t-acts_b2": FORMULAS}
 
 
 def usable(case: dict, act: str) -> bool:
     """Some files were labelled for some of the acts: where they say nothing of another, it is no evidence against it."""
-    return act in WRITTEN_FOR.get(case["id"].rpartition("-")[0], (act,))
+    return act in WRITTEN_FOR.get(file_of(case), (act,))
+
+
+def file_of(case: dict) -> str:
+    return case["id"].rpartition("-")[0]
 
 
 def main() -> None:
@@ -100,12 +107,14 @@ def main() -> None:
             rows = sparse.vstack([clean[mine[train]], noisy[mine[train]]])
             model = LogisticRegression(C=INVERSE_PENALTY, max_iter=300, solver="liblinear").fit(rows, np.tile(truth[train], 2))
             odds[test] = model.decision_function(clean[mine[test]])
+        counted = np.array([file_of(cases[n]) not in HARD for n in mine])
+        odds, truth_there = odds[counted], truth[counted]
         order = np.argsort(-odds)
-        right = np.cumsum(truth[order]) / np.arange(1, len(order) + 1)
+        right = np.cumsum(truth_there[order]) / np.arange(1, len(order) + 1)
         reached = np.where(right >= SURE_PRECISION[acts.role_of(act)])[0]
         sure[column] = max(LEAST, odds[order][reached.max()] if len(reached) else odds.max() + 1)
         said = odds >= sure[column]
-        print(f"{act:24s} {truth.sum():4d} of {len(mine):4d}  precision {truth[said].mean():.2f}  recall {said[truth].mean():.2f}")
+        print(f"{act:24s} {truth.sum():4d} of {len(mine):4d}  precision {truth_there[said].mean():.2f}  recall {said[truth_there].mean():.2f}")
         model.fit(sparse.vstack([clean[mine], noisy[mine]]), np.tile(truth, 2))
         table[:, column], bias[column] = model.coef_[0], model.intercept_[0]
     scale = np.maximum(np.abs(table).max(axis=0), 1e-6) / 127
