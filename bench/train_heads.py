@@ -40,16 +40,17 @@ from scoring_rules.text import fold, views
 ANSWERS = {"confirmed": 1, "mitigated": 2}
 INVERSE_PENALTY = 60.0
 SCREEN_PENALTY = 3.0
-SCREEN_RECALL = 0.985  # of violations and mitigated ones, cross-validated, pass the screen
-READ_RECALL = 0.975  # of those on the tune half are read by the sentence model
+SCREEN_RECALL = 0.975  # of violations and mitigated ones, cross-validated, pass the screen
+READ_RECALL = 0.985  # of those on the tune half are read by the sentence model
 POLITE_TURNS = 900
 AMONG = 0.5  # share of the disturbed turns that stand among other talk
 NOISES = (0.0, 0.02, 0.05, 0.1)  # shares of characters misheard, drawn for each text
-# Of the tune half, written to be difficult; Mandarin thresholds as strict as 0.95 lost a tenth of what is found. English
-# heads stand beside patterns that have false alarms of their own.
-SURE_PRECISION = {"zh": 0.9, "en": 0.95}
+# On the tune halves, written to be difficult. By words alone a stricter threshold loses too much; English heads stand beside
+# patterns that have false alarms of their own.
+SURE_PRECISION = {"zh": 0.94, "en": 0.95}
+SURE_PRECISION_OF_WORDS = {"zh": 0.9, "en": 0.95}
 FALSE_ALARMS = 4.0  # confirmed per 1,000 polite turns and all families together
-DOUBT_SHARE = 0.4  # from this probability on a finding is suspected
+DOUBT_SHARE = {"zh": 0.4, "en": 0.7}  # from this probability on a finding is suspected; English learned from less
 CLEAN_BELOW = -4.0  # log-odds below which a phrase's finding is held back
 SEED = 7
 
@@ -265,7 +266,7 @@ def meaning_data(path: Path) -> dict[str, np.ndarray]:
 # --- the vote --------------------------------------------------------------------------------------------------
 
 
-def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray] | None, precision: float) -> dict[str, np.ndarray]:
+def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray] | None, precision: float, doubted: float) -> dict[str, np.ndarray]:
     """Slopes a voter and answer, intercepts a family, thresholds. odds: of each voter, (cases, families, 2); polite: the
     same of talk that is clean, where there is any."""
     families = answers.shape[1]
@@ -296,7 +297,7 @@ def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray] 
         allowed = int(FALSE_ALARMS * len(polite[0]) / 1000)
         print(f"  {allowed} false alarms on {len(polite[0])} polite turns from {calm[-allowed - 1]:.2f}")
         sure = max(sure, float(calm[-allowed - 1]) + 1e-3)
-    doubt = min(sure, float(np.log(DOUBT_SHARE / (1 - DOUBT_SHARE))))
+    doubt = min(sure, float(np.log(doubted / (1 - doubted))))
     print(f"  slopes {slopes.round(2).tolist()}, sure from {sure:.2f}, suspected from {doubt:.2f}; on tune recall {np.mean(found[..., 0][answers == 1] >= sure):.2f}")
     return {
         "slopes": slopes,
@@ -365,10 +366,11 @@ def main() -> None:
         if calm:
             told = np.mean(voters[0][1].max(axis=(1, 2)) >= words[language]["read_from"])
             print(f"of polite turns {told:.1%} are read by the sentence model")
-        for chosen, name, kept in ((voters[:1], "words", words[language]), (voters, heads.BOTH[language], meaning)):
+        alone = (voters[:1], "words", SURE_PRECISION_OF_WORDS[language], words[language])
+        for chosen, name, precision, kept in (alone, (voters, heads.BOTH[language], SURE_PRECISION[language], meaning)):
             print(f"{language}, {name}")
             polite = [odds[1] for odds in chosen] if calm else None
-            kept |= _named(name, weigh([odds[0] for odds in chosen], tune.answers, polite, SURE_PRECISION[language]))
+            kept |= _named(name, weigh([odds[0] for odds in chosen], tune.answers, polite, precision, DOUBT_SHARE[language]))
     meaning |= {f"{number}/{name}": value for number, reader in enumerate(readers) for name, value in _kept(reader).items()}
     for language, found in words.items():
         np.savez_compressed(heads.DATA / heads.WORDS[language], version=np.array(heads.VERSION), **found)  # pyright: ignore[reportArgumentType]

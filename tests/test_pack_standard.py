@@ -187,7 +187,7 @@ def test_whole_calls(split: str) -> None:
         unnamed = NEGATIVE_IDS - case["expect"].keys() - set(case.get("unsure", ()))
         false += [(case["id"], item) for item in sorted(unnamed) if got[item] == "fail"]
     assert good >= WHOLE_EACH[split] * total, f"{good} of {total}"
-    assert len(false) <= 4, false
+    assert len(false) <= 3, false
 
 
 # --- what hangs together -----------------------------------------------------------------------------------
