@@ -126,8 +126,12 @@ def labelled(folder: Path, newest: Sequence[str]) -> tuple[list[dict], list[bool
     for path in sorted(folder.glob("*.jsonl")):
         if path.stem != "positives":  # labelled for the standard phrases alone
             cases += lines(path)
-            dear += [any(fnmatch(path.stem, pattern) for pattern in newest)] * (len(cases) - len(dear))
+            dear += [is_newest(path, newest)] * (len(cases) - len(dear))
     return cases, dear
+
+
+def is_newest(path: Path, newest: Sequence[str]) -> bool:
+    return any(fnmatch(path.stem, pattern) for pattern in newest)
 
 
 def polite_cases(path: Path, first: float, last: float) -> list[dict]:
@@ -268,7 +272,7 @@ def meaning_data(path: Path) -> dict[str, np.ndarray]:
 
 def weigh(odds: list[np.ndarray], answers: np.ndarray, polite: list[np.ndarray] | None, precision: float, doubted: float) -> dict[str, np.ndarray]:
     """Slopes a voter and answer, intercepts a family, thresholds. odds: of each voter, (cases, families, 2); polite: the
-    same of talk that is clean, where there is any."""
+    same of talk that is clean, where there is any; doubted: the probability from which a finding is suspected."""
     families = answers.shape[1]
     counted = answers >= 0
     slopes, intercepts = np.zeros((len(odds), 2)), np.zeros((families, 2))
@@ -331,7 +335,7 @@ def main() -> None:
     own, own_dear = labelled(folder / "language", given.newest)
     service = polite_cases(given.polite, 0, 0.5)
     english, english_dear = labelled(folder / "english", given.newest)
-    calm_dear = [given.newest == ["*"]] * len(service)
+    calm_dear = [is_newest(given.polite, given.newest)] * len(service)
     parts = {"zh": Cases(own + service, dear=own_dear + calm_dear, talk=ordinary(own)), "en": Cases(english, "en", english_dear)}
     print(f"{len(own)} labelled turns, {len(service)} polite ones, {len(english)} English ones")
 

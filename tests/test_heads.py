@@ -220,6 +220,30 @@ ORDINARY = [
 
 
 @pytest.mark.models
+def test_a_reader_in_force_goes_on_learning_from_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PROJECT / "bench"))
+    from adapter import Learner, Plan
+    from language import encoder
+    from train_heads import in_force, three_answers
+
+    reader = in_force(1)
+    texts = ["客户 能退吗 客服说 退不了", "客户 几点开门 客服说 九点开门"]
+    said = reader.odds(encoder(MODELS).adapted(reader.adapter).encode(texts))
+    learner = Learner(encoder(MODELS), len(heads.known_families()), 3, Plan(rank=16))
+    fresh = learner.answer(texts)
+    learner.start_from(dict(reader.low_rank), *three_answers(reader))
+    learned = learner.answer(texts)
+    assert np.allclose(learned[..., 1:] - learned[..., :1], logits_of(said), atol=0.05)
+    assert not np.allclose(fresh, learned, atol=0.5)
+
+
+def logits_of(odds: np.ndarray) -> np.ndarray:
+    """Back from log-odds of each answer against all else to logits of which "none" has 0."""
+    share = 1 / (1 + np.exp(-odds))
+    return np.log(share) - np.log(1 - share.sum(axis=-1, keepdims=True))
+
+
+@pytest.mark.models
 def test_who_says_it_decides(evaluator: Evaluator) -> None:
     for role, expected in ((A, [FindingStatus.CONFIRMED]), (C, [])):
         results = evaluator.run(dialogue([(C, "能退吗"), (role, "这个我真没办法给您弄"), (C, "唉")]))
